@@ -1,0 +1,3 @@
+module github.com/playwright-distributed/playwright-distributed/streams
+
+go 1.26
