@@ -1,0 +1,60 @@
+--@ base fits sessions dispatch
+-- acquire gives a session a slot of a least-loaded fitting worker, or queues it, in one step.
+-- Called again with an id that is known, it tells where that session is: the reply of the
+-- first call may have been lost, and a cancel may have overtaken it.
+-- KEYS  schema epoch clock rev events proxies workers flavours fits classes waiting seq leases served session owned queue
+-- ARGV  1 session  2 proxy  3 class  4 demand (JSON)  5 browser  6 playwright  7 name
+--       8 labels (JSON)  9 token name  10 client address  11 queue limit
+--       12 '1' when a proxy brings its waiting clients back after a reset: no limit, no refusal
+-- reply {epoch, rev, 'assigned'|'active', worker, endpoint, attempt, browser version, playwright}
+--       {epoch, rev, 'queued', place in its class, waiting in the pool}
+--       {epoch, rev, 'ended'|'rejected', reason}
+--       {epoch, rev, 'refused', code, flavour JSON of that browser ...}
+local known = session(ARGV[1])
+if known then return standing(known) end
+
+local S = { id = ARGV[1], proxy = ARGV[2], class = ARGV[3], demand = ARGV[4], browser = ARGV[5], playwright = ARGV[6],
+  name = ARGV[7], labels = ARGV[8], token = ARGV[9], client = ARGV[10], attempt = '0', worker = '', assigned_at = '',
+  started_at = '', browser_version = '', queued_at = int(NOW) }
+local again = ARGV[12] == '1'
+local key = P .. 'session:' .. S.id
+
+local list = fits(S.class, S.demand)
+local W = (list ~= ',') and choose(list) or nil
+
+if not W and not again then
+  if list == ',' and not YOUNG then
+    -- Waiting cannot help while the fleet has that browser only in another form.
+    local others = {}
+    local flavours = call('HGETALL', P .. 'flavours')
+    for i = 1, #flavours, 2 do
+      if cjson.decode(flavours[i + 1]).browser == S.browser and call('EXISTS', P .. 'members:' .. flavours[i]) == 1 then
+        others[#others + 1] = flavours[i + 1]
+      end
+    end
+    if #others > 0 then return { EPOCH, REV, 'refused', 'no_match', unpack(others) } end
+  end
+  if call('HEXISTS', P .. 'classes', S.class) == 0 and call('HLEN', P .. 'classes') >= MAX_CLASSES then
+    return { EPOCH, REV, 'refused', 'too_many_classes' }
+  end
+  if call('ZCARD', P .. 'waiting') >= tonumber(ARGV[11]) then
+    S.state = 'rejected'
+    call('HSET', key, 'state', 'rejected', 'reason', 'queue_full')
+    call('PEXPIRE', key, TOMBSTONE)
+    session_event('session.rejected', S, { 'reason', 'queue_full', 'queued_ms', '0' })
+    return { EPOCH, REV, 'rejected', 'queue_full' }
+  end
+end
+
+S.seq = int(call('INCR', P .. 'seq'))
+call('HSET', key, 'state', 'queued', 'proxy', S.proxy, 'attempt', '0', 'seq', S.seq, 'class', S.class, 'demand', S.demand,
+  'browser', S.browser, 'playwright', S.playwright, 'name', S.name, 'labels', S.labels, 'token', S.token,
+  'client', S.client, 'queued_at', S.queued_at)
+call('ZADD', P .. 'proxies', 'NX', int(NOW + LEASE), S.proxy)
+call('SADD', P .. 'owned:' .. S.proxy, S.id)
+if W then
+  place(S, W)
+else
+  enqueue(S)
+end
+return standing(S)

@@ -1,0 +1,18 @@
+--@ base fits sessions dispatch
+-- cancel ends a session for its proxy, in whatever state it is. An id that is not known yet
+-- gets a tombstone: an acquire that was sent before the client left can still run after this.
+-- KEYS  schema epoch clock rev events session owned waiting leases
+-- ARGV  1 session  2 proxy  3 reason
+-- reply {epoch, rev, state before: 'unknown'|'queued'|'assigned'|'active'|'over'}
+local S = session(ARGV[1])
+if not S then
+  local key = P .. 'session:' .. ARGV[1]
+  call('HSET', key, 'state', 'rejected', 'reason', ARGV[3], 'proxy', ARGV[2])
+  call('PEXPIRE', key, TOMBSTONE)
+  return { EPOCH, REV, 'unknown' }
+end
+if over(S) then return { EPOCH, REV, 'over' } end
+local was = S.state
+finish(S, ARGV[3])
+give({ [S.worker] = true })
+return { EPOCH, REV, was }

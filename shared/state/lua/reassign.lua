@@ -1,0 +1,28 @@
+--@ base fits sessions dispatch
+-- reassign takes an assigned session away from a worker that could not be dialled and gives
+-- it another one, or its old place in the queue. The worker is suspect until its next
+-- heartbeat: a dead worker would otherwise be the least loaded one.
+-- KEYS  schema epoch clock rev events workers flavours fits classes waiting leases served session worker held
+-- ARGV  1 session  2 worker  3 attempt
+-- reply as acquire; {epoch, rev, 'unknown'} when the session is not known (Redis lost it)
+local S = session(ARGV[1])
+if not S then return { EPOCH, REV, 'unknown' } end
+if S.state ~= 'assigned' or S.worker ~= ARGV[2] or S.attempt ~= ARGV[3] then return standing(S) end
+
+local bad = worker(S.worker)
+release(S)
+if bad then
+  if bad.state == 'ready' then
+    set_state(bad, 'suspect', call('ZSCORE', P .. 'beats', bad.id) or '0', 'dial_failed')
+  end
+  offer(bad)
+end
+S.worker = ''
+local W = choose(fits(S.class, S.demand))
+if W then
+  place(S, W)
+else
+  enqueue(S)
+end
+if bad then dispatch(bad) end
+return standing(S)

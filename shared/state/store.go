@@ -1,0 +1,115 @@
+// Package state is the only writer of pool state in Redis: one Lua script for
+// each transition and one typed Go function for each script. A transition is
+// atomic, idempotent, and writes its event in the same step.
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+)
+
+// Store runs the scripts of one pool. It is safe for concurrent use.
+type Store struct {
+	client  rueidis.Client
+	keys    keys.Pool
+	options Options
+	common  []string
+	scripts map[string]*script
+	onReply func(Meta)
+}
+
+// Meta comes with every reply.
+type Meta struct {
+	// Epoch names the incarnation of the data set. A change means that Redis
+	// came back empty: workers join again, proxies queue their clients again.
+	Epoch string
+	// Rev is the fleet's revision. One above what a cache has seen means that
+	// the cache missed something.
+	Rev int64
+}
+
+// ErrSchema reports that the pool's data belongs to another release's scripts.
+var ErrSchema = errors.New("the pool's data in Redis belongs to another release: drain the pool and use a new pool name, or run the same release everywhere")
+
+var scriptNames = []string{"acquire", "reassign", "start", "finish", "cancel", "join", "heartbeat", "retire", "leave", "reap", "proxy_heartbeat"}
+
+// New makes a store. onReply, which may be nil, sees the Meta of every reply
+// before the caller does; it must not block.
+func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (*Store, error) {
+	s := &Store{client: client, keys: pool, options: o, onReply: onReply, scripts: map[string]*script{},
+		common: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Events()}}
+	head := constants(pool.Prefix(), pool.Name(), o)
+	for _, name := range scriptNames {
+		sc, err := compile(name, head)
+		if err != nil {
+			return nil, err
+		}
+		s.scripts[name] = sc
+	}
+	return s, nil
+}
+
+// Keys returns the keys of the store's pool.
+func (s *Store) Keys() keys.Pool { return s.keys }
+
+// Options returns the numbers the scripts work with.
+func (s *Store) Options() Options { return s.options }
+
+type reply []string
+
+func (r reply) at(i int) string {
+	if i < len(r) {
+		return r[i]
+	}
+	return ""
+}
+
+func (r reply) int(i int) int {
+	n, _ := strconv.Atoi(r.at(i))
+	return n
+}
+
+func (r reply) from(i int) []string {
+	if i >= len(r) {
+		return nil
+	}
+	return r[i:]
+}
+
+// run executes a script; the reply starts behind epoch and revision.
+func (s *Store) run(ctx context.Context, name string, keys []string, args ...string) (Meta, reply, error) {
+	all := append(append(make([]string, 0, len(s.common)+len(keys)), s.common...), keys...)
+	got, err := s.scripts[name].lua.Exec(ctx, s.client, all, args).AsStrSlice()
+	if err != nil {
+		if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "PWDISTSCHEMA") {
+			return Meta{}, nil, fmt.Errorf("%w (it has schema %s, this release %s)", ErrSchema, strings.TrimSpace(strings.TrimPrefix(re.Error(), "PWDISTSCHEMA")), Schema)
+		}
+		return Meta{}, nil, fmt.Errorf("redis: %s: %w", name, err)
+	}
+	if len(got) < 2 {
+		return Meta{}, nil, fmt.Errorf("redis: %s: reply of %d fields", name, len(got))
+	}
+	rev, err := strconv.ParseInt(got[1], 10, 64)
+	if err != nil {
+		return Meta{}, nil, fmt.Errorf("redis: %s: revision: %w", name, err)
+	}
+	m := Meta{Epoch: got[0], Rev: rev}
+	if s.onReply != nil {
+		s.onReply(m)
+	}
+	return m, reply(got[2:]), nil
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
