@@ -1,0 +1,63 @@
+package wsframe
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"unicode/utf8"
+)
+
+// Statuses that stand for "no status" and "no close frame" inside a program
+// and never travel (RFC 6455, section 7.4.1).
+const (
+	statusNone     = 1005
+	statusAbnormal = 1006
+	statusTLS      = 1015
+)
+
+// AppendClose appends a close frame to dst. A code of 0, or one that may not
+// travel (1005, 1006, 1015), gives a frame without a status and without the
+// reason. A reason beyond the 123 bytes that fit is cut at a rune. masked must
+// be true towards a server and false towards a client.
+func AppendClose(dst []byte, code int, reason string, masked bool) []byte {
+	var payload [maxControl]byte
+	n := 0
+	if code != 0 && code != statusNone && code != statusAbnormal && code != statusTLS {
+		binary.BigEndian.PutUint16(payload[:], uint16(code))
+		n = 2 + copy(payload[2:], cut(reason, maxControl-2))
+	}
+	return appendControl(dst, opClose, payload[:n], masked)
+}
+
+// AppendPing appends a ping frame to dst. A payload beyond 125 bytes is cut.
+// masked is as for [AppendClose].
+func AppendPing(dst, payload []byte, masked bool) []byte {
+	return appendControl(dst, opPing, payload[:min(len(payload), maxControl)], masked)
+}
+
+func appendControl(dst []byte, op byte, payload []byte, masked bool) []byte {
+	dst = append(dst, bitFin|op, byte(len(payload)))
+	if !masked {
+		return append(dst, payload...)
+	}
+	dst[len(dst)-1] |= bitMask
+	// The key has to be unpredictable; the top-level generator is seeded from
+	// the system and is a ChaCha8.
+	var key [4]byte
+	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
+	dst = append(dst, key[:]...)
+	for i, b := range payload {
+		dst = append(dst, b^key[i&3])
+	}
+	return dst
+}
+
+// cut shortens s to at most n bytes without splitting a rune.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
