@@ -1,0 +1,149 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Redis says where the pool's Redis is. Group "redis".
+type Redis struct {
+	URL string `koanf:"url" doc:"Redis of the pool: redis:// or rediss:// (TLS) with [user:password@]host:port[/db], or unix:///path/to/socket[?db=0]." example:"redis://user:password@redis.internal:6379/0"`
+}
+
+// DefaultRedis is a Redis on this machine.
+func DefaultRedis() Redis { return Redis{URL: "redis://127.0.0.1:6379/0"} }
+
+// Validate implements the check of [Load]. The URL's parts are checked where
+// it is used.
+func (r Redis) Validate() error {
+	if strings.TrimSpace(r.URL) == "" {
+		return errors.New("redis.url is empty: set it, for example to redis://127.0.0.1:6379/0")
+	}
+	return nil
+}
+
+// Log says what is logged and how. Group "log".
+type Log struct {
+	Level  string `koanf:"level" doc:"Least severe level that is logged: debug, info, warn or error."`
+	Format string `koanf:"format" doc:"console for people, json for machines, auto for console on a terminal and json elsewhere."`
+}
+
+// DefaultLog logs from info up, in the format that fits where it goes.
+func DefaultLog() Log { return Log{Level: "info", Format: "auto"} }
+
+// Validate implements the check of [Load].
+func (l Log) Validate() error {
+	return errors.Join(
+		oneOf("log.level", l.Level, "debug", "info", "warn", "error"),
+		oneOf("log.format", l.Format, "auto", "console", "json"),
+	)
+}
+
+func oneOf(key, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	last := len(allowed) - 1
+	return fmt.Errorf("%s must be %s or %s, not %q", key, strings.Join(allowed[:last], ", "), allowed[last], value)
+}
+
+// Timing is what all processes of a pool must agree on. Group "timing".
+type Timing struct {
+	Heartbeat    time.Duration `koanf:"heartbeat" doc:"How often a process renews its lease. The same for all processes of a pool."`
+	ProcessLease time.Duration `koanf:"process_lease" doc:"How long a process that is not heard of counts as alive. More than two heartbeats."`
+	StartLease   time.Duration `koanf:"start_lease" doc:"How long an assigned session may take to start on its worker. More than one heartbeat."`
+}
+
+// DefaultTiming notices a dead process after 15 s.
+func DefaultTiming() Timing {
+	return Timing{Heartbeat: 5 * time.Second, ProcessLease: 15 * time.Second, StartLease: 10 * time.Second}
+}
+
+// Validate implements the check of [Load].
+func (t Timing) Validate() error {
+	if t.Heartbeat <= 0 {
+		return fmt.Errorf("timing.heartbeat must be above 0, not %s", t.Heartbeat)
+	}
+	var errs []error
+	if t.ProcessLease <= 2*t.Heartbeat {
+		errs = append(errs, fmt.Errorf("timing.process_lease (%s) must be more than two heartbeats (timing.heartbeat is %s): one lost heartbeat must not end a process", t.ProcessLease, t.Heartbeat))
+	}
+	if t.StartLease <= t.Heartbeat {
+		errs = append(errs, fmt.Errorf("timing.start_lease (%s) must be more than one heartbeat (timing.heartbeat is %s)", t.StartLease, t.Heartbeat))
+	}
+	return errors.Join(errs...)
+}
+
+// Events bounds the pool's stream of events. Group "events".
+type Events struct {
+	MaxEntries int           `koanf:"max_entries" doc:"Most events that the stream keeps, about 300 bytes each."`
+	MaxAge     time.Duration `koanf:"max_age" doc:"How long the stream keeps an event."`
+}
+
+// DefaultEvents keeps a week, within about 60 MB.
+func DefaultEvents() Events { return Events{MaxEntries: 200_000, MaxAge: 7 * 24 * time.Hour} }
+
+// Validate implements the check of [Load].
+func (e Events) Validate() error {
+	var errs []error
+	if e.MaxEntries < 1 {
+		errs = append(errs, fmt.Errorf("events.max_entries must be at least 1, not %d", e.MaxEntries))
+	}
+	if e.MaxAge < time.Minute {
+		errs = append(errs, fmt.Errorf("events.max_age must be at least 1m, not %s", e.MaxAge))
+	}
+	return errors.Join(errs...)
+}
+
+// Admin is the private port for health, metrics and profiles. Group "admin".
+type Admin struct {
+	Listen string `koanf:"listen" doc:"Address of the private port for health checks, metrics and profiles; empty for none. Keep it inside your network."`
+}
+
+// DefaultAdmin listens on port 9090 of all addresses.
+func DefaultAdmin() Admin { return Admin{Listen: ":9090"} }
+
+// Validate implements the check of [Load].
+func (a Admin) Validate() error {
+	if a.Listen == "" {
+		return nil
+	}
+	return ListenAddress("admin.listen", a.Listen)
+}
+
+// ListenAddress checks the value of a setting that is an address to listen on:
+// "host:port" or ":port".
+func ListenAddress(key, value string) error {
+	if _, port, err := net.SplitHostPort(value); err == nil {
+		if _, err := net.LookupPort("tcp", port); err == nil && port != "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s must be an address such as \":8080\" or \"127.0.0.1:8080\", not %q", key, value)
+}
+
+// CommonAliases are the well-known variables that set settings of this
+// package. The map is the caller's to extend.
+func CommonAliases() map[string]string {
+	return map[string]string{
+		"REDIS_URL":  "redis.url",
+		"LOG_LEVEL":  "log.level",
+		"LOG_FORMAT": "log.format",
+	}
+}
+
+var poolName = regexp.MustCompile(`^[a-z0-9_-]{1,40}$`)
+
+// PoolName checks the name of a pool: 1 to 40 characters of a-z, 0-9, "-" and
+// "_", because it becomes part of key names and patterns.
+func PoolName(s string) error {
+	if !poolName.MatchString(s) {
+		return fmt.Errorf("pool name %q: use 1 to 40 characters of a-z, 0-9, '-' and '_'", s)
+	}
+	return nil
+}

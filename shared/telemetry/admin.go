@@ -1,0 +1,111 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+const readHeaderTimeout = 5 * time.Second
+
+// Admin is the private HTTP port of a process: /healthz says 200 while the
+// process lives, /readyz 200 or 503 with the checks as JSON, /metrics is for
+// Prometheus and /debug/pprof/ for profiles. It is a component of package run.
+type Admin struct {
+	addr   string
+	log    *zap.Logger
+	mux    *http.ServeMux
+	server *http.Server
+	ln     net.Listener
+}
+
+// NewAdmin makes the port; an empty addr makes one that never listens.
+func NewAdmin(addr string, h *Health, reg *prometheus.Registry, log *zap.Logger) *Admin {
+	a := &Admin{addr: addr, log: log, mux: http.NewServeMux()}
+	a.server = &http.Server{
+		Handler:           a.mux,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ErrorLog:          zap.NewStdLog(log),
+	}
+	a.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "ok")
+	}))
+	a.Handle("GET /readyz", readiness(h))
+	a.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		EnableOpenMetrics: true,
+		Registry:          reg,
+		ErrorLog:          zap.NewStdLog(log),
+	}))
+	a.Handle("/debug/pprof/", http.HandlerFunc(pprof.Index))
+	a.Handle("/debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))
+	a.Handle("/debug/pprof/profile", http.HandlerFunc(pprof.Profile))
+	a.Handle("/debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
+	a.Handle("/debug/pprof/trace", http.HandlerFunc(pprof.Trace))
+	return a
+}
+
+func readiness(h *Health) http.Handler {
+	type answer struct {
+		Ready  bool    `json:"ready"`
+		Checks []Check `json:"checks"`
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		var a answer
+		a.Ready, a.Checks = h.Ready()
+		w.Header().Set("Content-Type", "application/json")
+		if !a.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(a) // whoever asked is gone if this fails
+	})
+}
+
+// Handle adds a handler under a pattern of http.ServeMux. Call it before Start.
+func (a *Admin) Handle(pattern string, handler http.Handler) { a.mux.Handle(pattern, handler) }
+
+// Name implements run.Component.
+func (a *Admin) Name() string { return "admin" }
+
+// Start listens and serves until Stop.
+func (a *Admin) Start(ctx context.Context) error {
+	if a.addr == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", a.addr)
+	if err != nil {
+		return fmt.Errorf("admin port: %w", err)
+	}
+	a.ln = ln
+	go func() {
+		if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("admin port failed", zap.Error(err))
+		}
+	}()
+	return nil
+}
+
+// Addr is the address that is listened on, empty before Start and without one.
+func (a *Admin) Addr() string {
+	if a.ln == nil {
+		return ""
+	}
+	return a.ln.Addr().String()
+}
+
+// Stop waits for running requests until ctx ends and then cuts them.
+func (a *Admin) Stop(ctx context.Context) error {
+	if err := a.server.Shutdown(ctx); err != nil {
+		return errors.Join(err, a.server.Close())
+	}
+	return nil
+}
