@@ -1,0 +1,49 @@
+package admit
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// reapBatch bounds how many sessions one call ends, and with that how long it
+// holds Redis.
+const reapBatch = 100
+
+// reap ends what nobody is left to end and returns the time until the next
+// deadline.
+func (a *Admitter) reap(ctx context.Context) time.Duration {
+	for ctx.Err() == nil {
+		c, done := context.WithTimeout(ctx, callTimeout)
+		_, next, err := a.store.Reap(c, reapBatch)
+		done()
+		if err != nil {
+			a.o.RedisError()
+			return -1 // the next heartbeat tells the deadline again
+		}
+		if next != 0 {
+			return next
+		}
+	}
+	return -1
+}
+
+// schedule arms the timer for a deadline that comes before the next heartbeat;
+// a later one that heartbeat will tell. The jitter keeps the proxies of a pool
+// from coming all at once.
+func (a *Admitter) schedule(t *time.Timer, next time.Duration) {
+	stopTimer(t)
+	if next < 0 || next > a.o.Heartbeat {
+		return
+	}
+	t.Reset(next + rand.N(a.o.Heartbeat/20+1)) //nolint:gosec // spreading load needs no secrecy
+}
+
+func stopTimer(t *time.Timer) {
+	if !t.Stop() {
+		select {
+		case <-t.C:
+		default:
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package admit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// Ticket is one client on its way to a worker.
+type Ticket struct {
+	a       *Admitter
+	request state.Request
+	order   uint64
+	news    chan state.Standing
+	asked   atomic.Bool // the pool knows it
+	closed  atomic.Bool
+
+	began    time.Time
+	wait     time.Duration
+	deadline *time.Timer
+
+	// The grant that was used last; an older one in the inbox means nothing.
+	epoch   string
+	attempt int
+	place   int
+	waiting int
+}
+
+// Open makes a ticket. Every ticket is closed by Started or by Close.
+func (a *Admitter) Open(r state.Request, wait time.Duration) *Ticket {
+	r.Proxy, r.QueueLimit = a.o.Proxy, a.o.QueueLimit
+	t := &Ticket{a: a, request: r, news: make(chan state.Standing, 8), began: time.Now(), wait: wait, deadline: time.NewTimer(wait)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.order++
+	t.order = a.order
+	a.tickets[r.Session] = t
+	return t
+}
+
+// tell passes news on without waiting: a ticket has at most a few at a time,
+// and the latest word of the pool can be asked for again.
+func (t *Ticket) tell(st state.Standing) {
+	select {
+	case t.news <- st:
+	default:
+	}
+}
+
+// Acquire gets a grant, after waiting for it where need be. The error is a
+// refusal, or the context's when the client left.
+func (t *Ticket) Acquire(ctx context.Context) (state.Grant, error) {
+	st, err := t.call(ctx, func(c context.Context) (state.Standing, error) {
+		defer t.asked.Store(true)
+		return t.a.store.Acquire(c, t.request)
+	})
+	if err != nil {
+		return state.Grant{}, err
+	}
+	return t.await(ctx, st)
+}
+
+// Reassign gives back a grant whose worker could not be dialled and gets
+// another one.
+func (t *Ticket) Reassign(ctx context.Context, g state.Grant) (state.Grant, error) {
+	st, err := t.call(ctx, func(c context.Context) (state.Standing, error) {
+		return t.a.store.Reassign(c, g.Session, g.Worker, g.Attempt)
+	})
+	if err != nil {
+		return state.Grant{}, err
+	}
+	return t.await(ctx, st)
+}
+
+// await turns the pool's word into a grant or a refusal, waiting while it is
+// "queued".
+func (t *Ticket) await(ctx context.Context, st state.Standing) (state.Grant, error) {
+	for {
+		switch st.Phase {
+		case state.Assigned:
+			if st.Epoch != t.epoch || st.Grant.Attempt > t.attempt {
+				t.epoch, t.attempt = st.Epoch, st.Grant.Attempt
+				return st.Grant, nil
+			}
+		case state.Queued:
+			t.place, t.waiting = st.Place, st.Waiting
+		case state.Unknown:
+			// Redis lost it since.
+			again := t.request
+			again.Again = true
+			var err error
+			st, err = t.call(ctx, func(c context.Context) (state.Standing, error) { return t.a.store.Acquire(c, again) })
+			if err != nil {
+				return state.Grant{}, err
+			}
+			continue
+		default:
+			return state.Grant{}, t.refused(st)
+		}
+		select {
+		case st = <-t.news:
+		case <-ctx.Done():
+			return state.Grant{}, ctx.Err()
+		case <-t.a.draining:
+			return state.Grant{}, refusal.New(refusal.Draining, "")
+		case <-t.deadline.C:
+			return state.Grant{}, t.timedOut()
+		}
+	}
+}
+
+func (t *Ticket) timedOut() error {
+	detail := fmt.Sprintf("It waited %s.", time.Since(t.began).Round(100*time.Millisecond))
+	if t.waiting > 1 {
+		detail = fmt.Sprintf("It waited %s and was number %d of %d when it came.", time.Since(t.began).Round(100*time.Millisecond), t.place, t.waiting)
+	}
+	return refusal.New(refusal.WaitTimeout, "%s", detail)
+}
+
+func (t *Ticket) refused(st state.Standing) error {
+	switch st.Phase {
+	case state.Refused:
+		if st.Reason == "no_match" {
+			return fleet.Unfit(t.request.Demand, st.Have)
+		}
+		return refusal.New(refusal.TooManyClasses, "")
+	case state.Active:
+		// A connection that this proxy does not have started it.
+		return refusal.New(refusal.Lost, "")
+	}
+	switch st.Reason {
+	case "queue_full":
+		return refusal.New(refusal.QueueFull, "%d clients wait already.", t.request.QueueLimit)
+	case "lease_expired":
+		return refusal.New(refusal.LeaseExpired, "")
+	default:
+		return refusal.New(refusal.Lost, "")
+	}
+}
+
+// call runs one call to the pool, again when Redis is back, until the ticket's
+// time is over.
+func (t *Ticket) call(ctx context.Context, f func(context.Context) (state.Standing, error)) (state.Standing, error) {
+	for {
+		select {
+		case <-t.a.draining:
+			return state.Standing{}, refusal.New(refusal.Draining, "")
+		default:
+		}
+		c, done := context.WithTimeout(ctx, callTimeout)
+		st, err := f(c)
+		done()
+		switch {
+		case err == nil:
+			return st, nil
+		case errors.Is(err, state.ErrSchema):
+			return st, refusal.New(refusal.Internal, "The pool's data belongs to another release.")
+		case ctx.Err() != nil:
+			return st, ctx.Err()
+		}
+		t.a.o.RedisError()
+		if err := t.redisBack(ctx); err != nil {
+			return st, err
+		}
+	}
+}
+
+// redisBack waits for Redis to answer again; an error that changed nobody's
+// mind about its health is tried again after a moment.
+func (t *Ticket) redisBack(ctx context.Context) error {
+	pause := time.NewTimer(200 * time.Millisecond)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-t.a.health():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.a.draining:
+		return refusal.New(refusal.Draining, "")
+	case <-t.deadline.C:
+		return refusal.New(refusal.RedisUnavailable, "")
+	}
+}
+
+// Started closes the ticket of a session that runs.
+func (t *Ticket) Started() { t.forget() }
+
+// Close gives back whatever the ticket has. It is safe after Started.
+func (t *Ticket) Close(reason string) {
+	if !t.forget() {
+		return
+	}
+	t.a.cancel(t.request.Session, reason)
+}
+
+func (t *Ticket) forget() bool {
+	if t.closed.Swap(true) {
+		return false
+	}
+	t.deadline.Stop()
+	t.a.mu.Lock()
+	defer t.a.mu.Unlock()
+	delete(t.a.tickets, t.request.Session)
+	return true
+}
+
+// Reason translates why a ticket failed into the reason of its event.
+func Reason(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "cancelled"
+	}
+	switch refusal.From(err).Code {
+	case refusal.WaitTimeout, refusal.RedisUnavailable:
+		return "wait_timeout"
+	case refusal.Draining:
+		return "proxy_drained"
+	case refusal.DialFailed:
+		return "dial_failed"
+	case refusal.QueueFull:
+		return "queue_full"
+	default:
+		return "policy"
+	}
+}

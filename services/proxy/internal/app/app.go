@@ -1,0 +1,281 @@
+// Package app puts the proxy together and takes it apart again.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/admit"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/edge"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+	"github.com/playwright-distributed/playwright-distributed/shared/config"
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+	"github.com/playwright-distributed/playwright-distributed/shared/run"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
+)
+
+type proxy struct {
+	id      string
+	config  Config
+	log     *zap.Logger
+	health  *telemetry.Health
+	metrics *metrics
+	keys    keys.Pool
+
+	client  rueidis.Client
+	store   *state.Store
+	watcher *redisx.Watcher
+	fleet   *fleet.Fleet
+	admit   *admit.Admitter
+	edge    *edge.Edge
+	// told is the admitter that Redis' health is told to; the connection is
+	// there before it.
+	told atomic.Pointer[admit.Admitter]
+
+	walks    sync.WaitGroup // clients on their way to a worker
+	walksMu  sync.Mutex
+	draining bool // no further walk begins
+	tasks    sync.WaitGroup
+	cancel   context.CancelFunc
+	failed   chan error
+}
+
+// The checks of readiness.
+const (
+	checkRedis  = "redis"
+	checkFleet  = "fleet"
+	checkAccept = "accepting"
+)
+
+// Main runs a proxy and returns the exit code of its process.
+func Main(args, environ []string, stdout, stderr io.Writer) int {
+	cfg, warnings, outcome, err := Load(args, environ, stdout)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "pwdist-proxy:", err)
+		return 2
+	}
+	if outcome == config.Exit {
+		return 0
+	}
+	log, err := telemetry.NewLogger(cfg.Log, "proxy")
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "pwdist-proxy:", err)
+		return 2
+	}
+	defer func() { _ = log.Sync() }()
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	if err := serve(cfg, log); err != nil {
+		log.Error(err.Error())
+		return 1
+	}
+	return 0
+}
+
+// cutTime is what a stop may take beyond the drain.
+const cutTime = 15 * time.Second
+
+func serve(cfg Config, log *zap.Logger) error {
+	pool, err := keys.For(cfg.Pool)
+	if err != nil {
+		return err
+	}
+	reg := telemetry.NewRegistry("proxy")
+	p := &proxy{
+		id: "p-" + admit.NewID()[:12], config: cfg, keys: pool, log: log,
+		health: telemetry.NewHealth(checkRedis, checkFleet, checkAccept), metrics: newMetrics(reg), failed: make(chan error, 1),
+	}
+	admin := telemetry.NewAdmin(cfg.Admin.Listen, p.health, reg, log)
+	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
+		admin,
+		run.Func("redis", p.connectRedis, p.closeRedis),
+		run.Func("pool", func(ctx context.Context) error {
+			if err := p.startPool(ctx); err != nil {
+				return err
+			}
+			reg.MustRegister(newGauges(p))
+			return nil
+		}, p.stopPool),
+		run.Func("edge", p.startEdge, p.drain),
+	)
+}
+
+func (p *proxy) connectRedis(ctx context.Context) error {
+	client, err := redisx.Connect(ctx, redisx.Options{
+		Redis: p.config.Redis, ClientName: "pwdist-proxy:" + p.id, Log: p.log,
+		OnHealth: func(ok bool, why string) {
+			p.health.SetReady(checkRedis, ok, why)
+			if a := p.told.Load(); a != nil {
+				a.SetHealth(ok)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	p.client = client
+	return redisx.EnsureNotifications(ctx, client, p.keys.Probe(p.id), p.log)
+}
+
+func (p *proxy) closeRedis(context.Context) error {
+	p.client.Close()
+	return nil
+}
+
+// startPool makes the proxy a part of its pool: known by its heartbeat, with
+// the fleet read and the inbox open.
+func (p *proxy) startPool(ctx context.Context) error {
+	store, err := state.New(p.client, p.keys, p.config.options(), p.heard)
+	if err != nil {
+		return err
+	}
+	p.store = store
+	p.watcher = redisx.NewWatcher(p.client, redisx.DB(p.client), redisx.EscapeGlob(p.keys.Worker(""))+"*", p.log)
+	p.fleet = fleet.New(store, p.watcher, p.keys, p.log)
+	p.admit = admit.New(store, admit.Options{
+		Proxy: p.id, QueueLimit: p.config.Queue.Size, Heartbeat: p.config.Timing.Heartbeat, Log: p.log,
+		RedisError: p.metrics.redisErrors.Inc,
+	})
+	pollers := p.config.Relay.Pollers
+	if pollers == 0 {
+		pollers = max(1, runtime.NumCPU()/2)
+	}
+	ro := relay.DefaultOptions()
+	ro.Stall = p.config.Relay.Stall
+	p.edge = edge.New(edge.Options{
+		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins,
+		Pollers: pollers, Relay: ro, Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
+	}, p.accept)
+	p.told.Store(p.admit)
+
+	if err := p.admit.Beat(ctx); err != nil {
+		return err
+	}
+	background, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.task(func() { p.watcher.Run(background) })
+	p.task(func() { p.fleet.Run(background) })
+	p.task(func() { p.admit.Run(background) })
+	p.task(func() { p.readInbox(background) })
+	select {
+	case <-p.fleet.Ready():
+		p.health.SetReady(checkFleet, true, "")
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("reading the fleet: %w", ctx.Err())
+	}
+}
+
+func (p *proxy) task(f func()) {
+	p.tasks.Add(1)
+	go func() {
+		defer p.tasks.Done()
+		f()
+	}()
+}
+
+// heard sees every script's reply.
+func (p *proxy) heard(m state.Meta) {
+	if p.admit == nil || p.fleet == nil {
+		return
+	}
+	if p.admit.Epoch(m.Epoch) {
+		p.log.Warn("Redis came back empty: queueing the waiting clients again")
+		p.fleet.Reset()
+	}
+	p.fleet.Heard(m.Rev)
+}
+
+func (p *proxy) readInbox(ctx context.Context) {
+	err := redisx.ReadInbox(ctx, p.client, p.keys.Inbox(p.id), func(e redisx.InboxEntry) error {
+		n, err := state.ParseNotice(e.Fields)
+		if err != nil {
+			p.log.Error("dropping an inbox entry that makes no sense", zap.Error(err))
+			return nil
+		}
+		p.admit.Notice(n)
+		return nil
+	}, p.log)
+	if err != nil && ctx.Err() == nil {
+		p.fail(fmt.Errorf("reading the inbox: %w", err))
+	}
+}
+
+// fail ends the process with an error.
+func (p *proxy) fail(err error) {
+	select {
+	case p.failed <- err:
+	default:
+	}
+}
+
+func (p *proxy) stopPool(ctx context.Context) error {
+	err := p.admit.Flush(ctx)
+	p.cancel()
+	p.tasks.Wait()
+	return err
+}
+
+func (p *proxy) startEdge(context.Context) error {
+	if err := p.edge.Start(); err != nil {
+		return fmt.Errorf("cannot listen on %s: %w (set another address with --listen or PWDIST_LISTEN)", p.config.Listen, err)
+	}
+	p.health.SetReady(checkAccept, true, "")
+	p.log.Info("serving", zap.Stringer("address", p.edge.Addr()), zap.String("pool", p.config.Pool), zap.String("proxy", p.id))
+	return nil
+}
+
+// drain lets running sessions finish: no new clients, those who wait are sent
+// elsewhere, and what still runs at the deadline is closed with a reason.
+func (p *proxy) drain(ctx context.Context) error {
+	p.health.SetReady(checkAccept, false, "draining")
+	p.edge.Drain()
+	p.admit.Drain()
+	p.walksMu.Lock()
+	p.draining = true
+	p.walksMu.Unlock()
+	p.walks.Wait()
+
+	r := p.edge.Relay()
+	if n := r.Len(); n > 0 {
+		p.log.Info("draining", zap.Int("sessions", n), zap.Duration("deadline", p.config.Drain))
+	}
+	deadline := time.NewTimer(p.config.Drain)
+	defer deadline.Stop()
+	select {
+	case <-r.Empty():
+	case <-deadline.C:
+		p.cut(r)
+	case <-ctx.Done():
+		p.cut(r)
+	}
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer done()
+	if err := p.edge.Stop(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+func (p *proxy) cut(r *relay.Relay) {
+	p.log.Warn("closing the sessions that are left", zap.Int("sessions", r.Len()))
+	r.CloseAll(1001, "proxy_drained", "the proxy is going away")
+	select {
+	case <-r.Empty():
+	case <-time.After(relay.DefaultOptions().Linger + time.Second):
+	}
+}

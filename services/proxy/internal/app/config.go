@@ -1,0 +1,124 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/config"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
+)
+
+// Config holds the settings of a proxy.
+type Config struct {
+	Pool           string        `koanf:"pool" doc:"Name of the pool; proxies and workers of one pool share it."`
+	Listen         string        `koanf:"listen" doc:"Address of the public port, where Playwright clients connect."`
+	DefaultBrowser string        `koanf:"default_browser" doc:"Browser of a client that names none: chromium, firefox or webkit."`
+	AllowedOrigins []string      `koanf:"allowed_origins" doc:"Web pages that may connect, by their Origin; others are refused so that no page a user visits can reach the pool. * allows all."`
+	Drain          time.Duration `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
+
+	Queue  Queue         `koanf:"queue"`
+	Dial   Dial          `koanf:"dial"`
+	Relay  Relay         `koanf:"relay"`
+	Redis  config.Redis  `koanf:"redis"`
+	Timing config.Timing `koanf:"timing"`
+	Events config.Events `koanf:"events"`
+	Ended  Ended         `koanf:"ended"`
+	Admin  config.Admin  `koanf:"admin"`
+	Log    config.Log    `koanf:"log"`
+}
+
+// Queue bounds the waiting for a free slot.
+type Queue struct {
+	Size    int           `koanf:"size" doc:"Most clients that wait in the whole pool; further ones are refused. 0 = nobody waits."`
+	Wait    time.Duration `koanf:"wait" doc:"How long a client waits that names no ?timeout=."`
+	MaxWait time.Duration `koanf:"max_wait" doc:"Longest ?timeout= that is granted; a longer one is cut to it."`
+}
+
+// Dial bounds connecting to workers.
+type Dial struct {
+	Timeout  time.Duration `koanf:"timeout" doc:"How long a worker may take to accept a session. Less than timing.start_lease."`
+	Attempts int           `koanf:"attempts" doc:"How many workers are tried for one client before it is told that none could be reached."`
+}
+
+// Relay bounds what a session may take.
+type Relay struct {
+	Stall   time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
+	Pollers int           `koanf:"pollers" doc:"Event loops. 0 = one for every two processors."`
+}
+
+// Ended bounds the records of ended sessions.
+type Ended struct {
+	MaxEntries int           `koanf:"max_entries" doc:"Most records of ended sessions that are kept in Redis."`
+	MaxAge     time.Duration `koanf:"max_age" doc:"How long a record of an ended session is kept in Redis."`
+}
+
+// Defaults returns the settings that nobody has set.
+func Defaults() Config {
+	st := state.DefaultOptions()
+	return Config{
+		Pool: "default", Listen: ":8080", DefaultBrowser: "chromium", Drain: 300 * time.Second,
+		Queue:  Queue{Size: 100, Wait: 30 * time.Second, MaxWait: 10 * time.Minute},
+		Dial:   Dial{Timeout: 5 * time.Second, Attempts: 5},
+		Relay:  Relay{Stall: 120 * time.Second},
+		Redis:  config.DefaultRedis(),
+		Timing: config.DefaultTiming(),
+		Events: config.DefaultEvents(),
+		Ended:  Ended{MaxEntries: st.EndedMax, MaxAge: st.EndedAge},
+		// On loopback, because profiles are not for strangers; containers set it.
+		Admin: config.Admin{Listen: "127.0.0.1:9090"},
+		Log:   config.DefaultLog(),
+	}
+}
+
+// Load reads the settings.
+func Load(args, environ []string, stdout io.Writer) (Config, []string, config.Outcome, error) {
+	aliases := config.CommonAliases()
+	aliases["MAX_QUEUE_SIZE"] = "queue.size"
+	aliases["QUEUE_WAIT_TIMEOUT"] = "queue.wait"
+	aliases["DEFAULT_BROWSER_TYPE"] = "default_browser"
+	return config.Load(config.Spec[Config]{
+		Program: "pwdist-proxy", Version: telemetry.Version,
+		About:    "The public endpoint of a pool of Playwright browsers.",
+		Defaults: Defaults(), Aliases: aliases, Validate: validate,
+	}, args, environ, stdout)
+}
+
+func validate(c *Config) error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	errs = append(errs, config.PoolName(c.Pool), config.ListenAddress("listen", c.Listen))
+	check(c.DefaultBrowser == "chromium" || c.DefaultBrowser == "firefox" || c.DefaultBrowser == "webkit",
+		"default_browser must be chromium, firefox or webkit, not %q", c.DefaultBrowser)
+	for _, o := range c.AllowedOrigins {
+		check(o == "*" || strings.Contains(o, "://"), "allowed_origins: %q is no origin: use the form https://app.example.com, or *", o)
+	}
+	check(c.Drain >= 0, "drain must not be negative, not %s", c.Drain)
+	check(c.Queue.Size >= 0, "queue.size must not be negative, not %d", c.Queue.Size)
+	check(c.Queue.Wait > 0, "queue.wait must be above 0, not %s", c.Queue.Wait)
+	check(c.Queue.MaxWait >= c.Queue.Wait, "queue.max_wait (%s) must not be below queue.wait (%s)", c.Queue.MaxWait, c.Queue.Wait)
+	check(c.Dial.Timeout > 0 && c.Dial.Timeout < c.Timing.StartLease,
+		"dial.timeout (%s) must be above 0 and below timing.start_lease (%s)", c.Dial.Timeout, c.Timing.StartLease)
+	check(c.Dial.Attempts >= 1, "dial.attempts must be at least 1, not %d", c.Dial.Attempts)
+	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
+	check(c.Relay.Pollers >= 0, "relay.pollers must not be negative, not %d", c.Relay.Pollers)
+	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
+	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
+	return errors.Join(errs...)
+}
+
+// options are the numbers the pool's scripts work with.
+func (c Config) options() state.Options {
+	o := state.DefaultOptions()
+	o.Heartbeat, o.ProcessLease, o.StartLease = c.Timing.Heartbeat, c.Timing.ProcessLease, c.Timing.StartLease
+	o.EventsMaxEntries, o.EventsMaxAge = c.Events.MaxEntries, c.Events.MaxAge
+	o.EndedMax, o.EndedAge = c.Ended.MaxEntries, c.Ended.MaxAge
+	return o
+}

@@ -1,0 +1,200 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/admit"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/dial"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/edge"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// accept takes a client from the edge. The walk of one connection is here:
+// edge → admit → dial → relay.
+func (p *proxy) accept(u edge.Upgrade) {
+	if no, hopeless := p.hopeless(u.Ask.Demand); hopeless {
+		p.refuse(u, no)
+		return
+	}
+	if !p.begin() {
+		p.refuse(u, refusal.New(refusal.Draining, ""))
+		return
+	}
+	go func() {
+		defer p.walks.Done()
+		p.walk(u)
+	}()
+}
+
+func (p *proxy) begin() bool {
+	p.walksMu.Lock()
+	defer p.walksMu.Unlock()
+	if p.draining {
+		return false
+	}
+	p.walks.Add(1)
+	return true
+}
+
+// hopeless asks the fleet cache whether waiting cannot help. Before the first
+// complete read the cache does not know.
+func (p *proxy) hopeless(d state.Demand) (refusal.Refusal, bool) {
+	select {
+	case <-p.fleet.Ready():
+		return p.fleet.Snapshot().Hopeless(d, time.Now())
+	default:
+		return refusal.Refusal{}, false
+	}
+}
+
+func (p *proxy) walk(u edge.Upgrade) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-u.Client.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+
+	began := time.Now()
+	session := admit.NewID()
+	ticket := p.admit.Open(state.Request{
+		Session: session, Demand: u.Ask.Demand, Name: u.Ask.Name, Labels: u.Ask.Labels, Client: u.Remote,
+	}, p.wait(u.Ask))
+
+	grant, conn, err := p.connect(ctx, ticket, u)
+	if err != nil {
+		p.give(u, session, ticket, err)
+		return
+	}
+	ticket.Started()
+	p.metrics.connectSeconds.Observe(time.Since(began).Seconds())
+	p.metrics.started.Inc()
+	log := p.log.With(zap.String("session", session), zap.String("worker", grant.Worker))
+	log.Debug("session started", zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote))
+
+	_, err = p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
+		p.ended(session, r)
+		log.Debug("session ended", zap.String("reason", r.Reason))
+	})
+	if err != nil {
+		log.Warn("cannot relay the session", zap.Error(err))
+		p.ended(session, relay.Result{Reason: relay.ReasonLost})
+		p.refuse(u, refusal.New(refusal.OutOfDescriptors, ""))
+	}
+}
+
+// connect gets a grant and dials its worker, and another one as long as
+// workers fail and attempts are left.
+func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (state.Grant, *dial.Conn, error) {
+	up := dial.Upgrade{Header: u.Header, Proxy: p.id, Name: u.Ask.Name, Client: u.Remote}
+	if len(u.Ask.Labels) > 0 {
+		b, _ := json.Marshal(u.Ask.Labels) // a string map always marshals
+		up.Labels = string(b)
+	}
+	grant, err := t.Acquire(ctx)
+	for attempt := 1; err == nil; attempt++ {
+		var conn *dial.Conn
+		conn, err = p.dial(ctx, grant, up)
+		if err == nil {
+			return grant, conn, nil
+		}
+		if ctx.Err() != nil {
+			return grant, nil, ctx.Err()
+		}
+		if answer, final := p.final(err); final {
+			return grant, nil, answer
+		}
+		p.metrics.dialFailures.Inc()
+		p.log.Warn("cannot use a worker; trying another", zap.String("session", grant.Session), zap.String("worker", grant.Worker),
+			zap.String("endpoint", grant.Endpoint), zap.Error(err))
+		if attempt == p.config.Dial.Attempts {
+			return grant, nil, refusal.New(refusal.DialFailed, "%d workers were tried.", attempt)
+		}
+		grant, err = t.Reassign(ctx, grant)
+	}
+	return grant, nil, err
+}
+
+func (p *proxy) dial(ctx context.Context, g state.Grant, u dial.Upgrade) (*dial.Conn, error) {
+	ctx, done := context.WithTimeout(ctx, p.config.Dial.Timeout)
+	defer done()
+	return dial.Dial(ctx, g, u)
+}
+
+// upstream is an answer that is not of the pool but of the Playwright server.
+type upstream struct{ *dial.Refused }
+
+func (u upstream) Error() string { return u.Refused.Error() }
+
+// final tells a failure that no other worker would mend: what the Playwright
+// server itself says about the client, such as that its version does not fit.
+func (p *proxy) final(err error) (error, bool) {
+	var no *dial.Refused
+	if errors.As(err, &no) && no.Code == "" && no.Status >= 400 && no.Status < 500 {
+		return upstream{no}, true
+	}
+	return nil, false
+}
+
+// give tells the client why it gets no session, and the pool that it needs none.
+func (p *proxy) give(u edge.Upgrade, session string, t *admit.Ticket, err error) {
+	reason := admit.Reason(err)
+	t.Close(reason)
+	if errors.Is(err, context.Canceled) {
+		p.metrics.left.Inc()
+		p.log.Debug("client left before it had a session", zap.String("session", session))
+		return
+	}
+	var no upstream
+	if errors.As(err, &no) {
+		p.refuse(u, refusal.New(refusal.NoVersion, "%s", no.Body))
+		return
+	}
+	r := refusal.From(err)
+	p.log.Info("client refused", zap.String("session", session), zap.String("client", u.Remote), zap.String("code", string(r.Code)))
+	p.refuse(u, r)
+}
+
+func (p *proxy) refuse(u edge.Upgrade, no refusal.Refusal) {
+	p.metrics.refused(no.Code)
+	u.Client.Refuse(no.AppendHTTP(nil))
+}
+
+func (p *proxy) ended(session string, r relay.Result) {
+	p.metrics.ended.WithLabelValues(r.Reason).Inc()
+	p.metrics.bytes.WithLabelValues("up").Add(float64(r.BytesUp))
+	p.metrics.bytes.WithLabelValues("down").Add(float64(r.BytesDown))
+	p.metrics.messages.WithLabelValues("up").Add(float64(r.MessagesUp))
+	p.metrics.messages.WithLabelValues("down").Add(float64(r.MessagesDown))
+	p.admit.Ended(state.End{Session: session, Reason: r.Reason, Counts: state.Counts{
+		BytesUp: r.BytesUp, BytesDown: r.BytesDown, MessagesUp: r.MessagesUp, MessagesDown: r.MessagesDown,
+	}})
+}
+
+func (p *proxy) wait(a edge.Ask) time.Duration {
+	if a.Wait <= 0 {
+		return p.config.Queue.Wait
+	}
+	return min(a.Wait, p.config.Queue.MaxWait)
+}
+
+// withSession adds the session's id to the worker's answer.
+func withSession(head []byte, session string) []byte {
+	end := len(head) - len("\r\n")
+	out := make([]byte, 0, len(head)+64)
+	out = append(out, head[:end]...)
+	out = append(out, "x-pwdist-session-id: "...)
+	out = append(out, session...)
+	out = append(out, "\r\n"...)
+	return append(out, head[end:]...)
+}
