@@ -1,0 +1,134 @@
+package harness
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+)
+
+// CheckSettled waits until no session is on its way and then checks that
+// nothing of them is left: no slot is taken, nobody waits (I3, I4), state and
+// log agree (I6), and the log is consistent (see CheckLog). It is for a pool
+// that nobody uses any more.
+func (p *Pool) CheckSettled(t testing.TB) {
+	t.Helper()
+	var s Snapshot
+	if !holds(Patience, func() bool { s = p.Snapshot(t); return s.settled() }) {
+		t.Errorf("after %s without clients there is still something of their sessions: sessions %v, held %v, waiting %v, leases %v, owned %v",
+			Patience, s.Sessions, s.Held, s.Waiting, s.Leases, s.Owned)
+	}
+	for _, d := range s.FoldDifferences() {
+		t.Errorf("I6: %s", d)
+	}
+	for _, problem := range CheckLog(s.Events) {
+		t.Error(problem)
+	}
+}
+
+func (s Snapshot) settled() bool {
+	return len(s.Sessions) == 0 && len(s.Held) == 0 && len(s.Waiting) == 0 && len(s.Leases) == 0 && len(s.Owned) == 0
+}
+
+// CheckNow checks, at any moment, that state and log agree (I6).
+func (p *Pool) CheckNow(t testing.TB) {
+	t.Helper()
+	for _, d := range p.Snapshot(t).FoldDifferences() {
+		t.Errorf("I6: %s", d)
+	}
+}
+
+// CheckLog goes through the log of a pool in which no session is open and
+// lists what contradicts the invariants: a worker with more sessions than slots
+// (I1), a session that was assigned and has not exactly one end (I2), a fact
+// that is told twice, a step without the one before it.
+func CheckLog(events []event.Event) []string {
+	c := logCheck{ids: map[string]bool{}, phase: map[string]event.Type{}, slots: map[string]int64{}}
+	for _, e := range events {
+		c.add(e)
+	}
+	for id, last := range c.phase {
+		if last != event.SessionEnded && last != event.SessionRejected {
+			c.report("I2: session %s: %s is the last of it", id, last)
+		}
+	}
+	return c.problems
+}
+
+type logCheck struct {
+	problems []string
+	fold     event.State
+	ids      map[string]bool
+	phase    map[string]event.Type // session → its last event
+	slots    map[string]int64      // also of workers that have gone
+}
+
+func (c *logCheck) report(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+// before lists which events of a session may precede one; an empty type stands
+// for none. A start can be the first after Redis came back empty.
+var before = map[event.Type][]event.Type{
+	event.SessionQueued:   {"", event.SessionAssigned},
+	event.SessionAssigned: {"", event.SessionQueued, event.SessionAssigned},
+	event.SessionStarted:  {"", event.SessionAssigned},
+	event.SessionEnded:    {event.SessionQueued, event.SessionAssigned, event.SessionStarted},
+	event.SessionRejected: {"", event.SessionQueued},
+}
+
+func (c *logCheck) add(e event.Event) {
+	if c.ids[e.ID] {
+		c.report("event %s stands in the log twice", e.ID)
+	}
+	c.ids[e.ID] = true
+	c.fold.Apply(e)
+	if e.Type == event.WorkerJoined {
+		c.slots[e.Worker.ID] = e.Worker.Slots
+	}
+	if e.Session == nil {
+		return
+	}
+	id := e.Session.ID
+	if last := c.phase[id]; !slices.Contains(before[e.Type], last) {
+		if last == event.SessionEnded && e.Type == event.SessionEnded {
+			c.report("I2: session %s ended twice", id)
+		} else {
+			c.report("session %s: %s after %q", id, e.Type, last)
+		}
+	}
+	c.phase[id] = e.Type
+	if e.Type == event.SessionAssigned || e.Type == event.SessionStarted {
+		w := e.Session.Worker
+		if load := int64(len(c.fold.Held(w))); load > c.slots[w] {
+			c.report("I1: worker %s has %d sessions and %d slots", w, load, c.slots[w])
+		}
+	}
+}
+
+// CheckPlacement goes through the log of a pool whose workers stay ready and
+// have no lifetime, and lists assignments to a worker that was not a
+// least-loaded one with a free slot (I5), and those that overtook an older
+// ticket of the same class (I4).
+func CheckPlacement(events []event.Event) []string {
+	var problems []string
+	var fold event.State
+	for _, e := range events {
+		if e.Type == event.SessionAssigned {
+			loads := fold.Loads()
+			for id, w := range fold.Workers {
+				if w.State == event.Ready && int64(loads[id]) < w.Slots && loads[id] < loads[e.Session.Worker] {
+					problems = append(problems, fmt.Sprintf("I5: session %s went to worker %s with load %d, while %s had %d",
+						e.Session.ID, e.Session.Worker, loads[e.Session.Worker], id, loads[id]))
+				}
+			}
+			if waiting := fold.Waiting(); len(waiting) > 0 && waiting[0] != e.Session.ID {
+				problems = append(problems, fmt.Sprintf("I4: session %s got a slot while %s waited first", e.Session.ID, strings.Join(waiting, " ")))
+			}
+		}
+		fold.Apply(e)
+	}
+	return problems
+}

@@ -1,0 +1,177 @@
+package harness
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// Options of a pool. The settings go to the programs as flags.
+type Options struct {
+	Proxies int // 0 stands for one
+	Workers int
+
+	Common Settings // for proxies and workers
+	Proxy  Settings
+	Worker Settings
+
+	// Supervise starts a worker again whenever it ends, at the same endpoint, as
+	// `make up` and a container runtime do.
+	Supervise bool
+}
+
+// Pool is a Redis with proxies and workers.
+type Pool struct {
+	Redis   *Redis
+	Pages   *Pages
+	Log     *Log
+	Store   *state.Store // a look into the state, and a way to put things there
+	Keys    keys.Pool
+	Proxies []*Service
+	Workers []*Service
+
+	options Options
+	dir     string
+}
+
+// Quick are timings with which a test need not wait long for a lease to run
+// out, and yet a busy machine does not miss one.
+func Quick() Settings {
+	return Settings{"timing.heartbeat": "1s", "timing.process_lease": "4s", "timing.start_lease": "6s"}
+}
+
+// New starts a pool and returns when all of it is ready. At its cleanup the
+// pool checks itself, see the package comment.
+func New(t testing.TB, o Options) *Pool {
+	t.Helper()
+	p := NewEmpty(t, o)
+	for range max(1, o.Proxies) {
+		p.AddProxy(t, nil)
+	}
+	for range o.Workers {
+		p.AddWorker(t, nil)
+	}
+	for _, s := range p.services() {
+		s.AwaitReady(t)
+	}
+	return p
+}
+
+// NewEmpty starts a pool that has a Redis and nothing else yet.
+func NewEmpty(t testing.TB, o Options) *Pool {
+	t.Helper()
+	k, err := keys.For("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Pool{Keys: k, options: o, dir: tempDir(t), Pages: startPages()}
+	p.Redis = startRedis(t, p.dir)
+	p.Log = followLog(p.Redis, k.Events())
+	if p.Store, err = state.New(p.Redis.Client, k, state.DefaultOptions(), nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.close(t) })
+	return p
+}
+
+// AddProxy starts one more proxy and does not wait for it.
+func (p *Pool) AddProxy(t testing.TB, more Settings) *Service {
+	t.Helper()
+	s := p.add("proxy", Binary(t, "pwdist-proxy"), Port(t), Port(t), p.options.Proxy, more)
+	p.Proxies = append(p.Proxies, s)
+	s.Name += itoa(len(p.Proxies))
+	s.command.Name = s.Name
+	s.Start(t)
+	return s
+}
+
+// AddWorker starts one more worker and does not wait for it.
+func (p *Pool) AddWorker(t testing.TB, more Settings) *Service {
+	t.Helper()
+	port := Port(t)
+	of := Settings{
+		"advertise":      loopback(port),
+		"browser.args":   List(p.Pages.BrowserArgs()...),
+		"playwright.dir": PlaywrightDir(),
+	}.with(p.options.Worker)
+	s := p.add("worker", Binary(t, "pwdist-worker"), port, Port(t), of, more)
+	s.supervise = p.options.Supervise
+	p.Workers = append(p.Workers, s)
+	s.Name += itoa(len(p.Workers))
+	s.command.Name = s.Name
+	s.Start(t)
+	return s
+}
+
+// PlaywrightDir is the folder of the Playwright that our workers run.
+func PlaywrightDir() string { return filepath.Join(Root(), "services/worker/playwright") }
+
+func (p *Pool) add(name, path string, port, admin int, of, more Settings) *Service {
+	settings := Settings{
+		"listen": loopback(port), "admin.listen": loopback(admin), "redis.url": p.Redis.URL,
+		"log.level": "debug", "log.format": "console",
+	}.with(Quick(), p.options.Common, of, more)
+	listen, adminListen := settings["listen"], settings["admin.listen"]
+	if listen != "" && listen[0] == ':' {
+		listen = "127.0.0.1" + listen
+	}
+	return &Service{
+		Name: name, Address: listen, Admin: adminListen, pool: p,
+		command: Command{Path: path, Args: settings.flags(), Env: []string{"TMPDIR=" + p.dir}},
+	}
+}
+
+// Proxy is the first proxy.
+func (p *Pool) Proxy() *Service { return p.Proxies[0] }
+
+// URL is where clients connect: the first proxy. The query may be empty.
+func (p *Pool) URL(query string) string { return URL(p.Proxy(), query) }
+
+// URL is where clients of a proxy connect.
+func URL(proxy *Service, query string) string {
+	u := "ws://" + proxy.Address + "/"
+	if query != "" {
+		u += "?" + query
+	}
+	return u
+}
+
+// WorkerID is the id of the worker that has joined from a service's endpoint,
+// empty when none has.
+func (p *Pool) WorkerID(s *Service) string {
+	id, _ := p.Redis.do(context.Background(), "HGET", p.Keys.Endpoints(), s.Address).ToString()
+	return id
+}
+
+func (p *Pool) services() []*Service {
+	return append(append([]*Service{}, p.Workers...), p.Proxies...)
+}
+
+func (p *Pool) close(t testing.TB) {
+	// While everything runs, and again when all have left.
+	if !t.Failed() {
+		p.CheckSettled(t)
+	}
+	var all sync.WaitGroup
+	for _, s := range p.services() {
+		all.Go(func() { s.finish(t, t.Failed()) })
+	}
+	all.Wait()
+	if !t.Failed() {
+		p.CheckSettled(t)
+	}
+	for _, s := range p.services() {
+		s.report(t)
+	}
+	if t.Failed() {
+		t.Logf("── events\n%s", p.Log.Text())
+	}
+	p.Log.stop()
+	p.Redis.stop(t)
+	<-p.Log.stopped // its read ends with Redis
+	p.Pages.stop()
+}

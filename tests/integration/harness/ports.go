@@ -1,0 +1,49 @@
+package harness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Below the range from which the system takes ports for outgoing connections,
+// so that nobody takes one between a process and its restart.
+const firstPort, lastPort = 20000, 32000
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// Port returns a free loopback port that this test binary has not handed out
+// before.
+func Port(t testing.TB) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = map[int]bool{}
+	}
+	for range 1000 {
+		p := firstPort + rand.IntN(lastPort-firstPort)
+		if ports.given[p] || !free(fmt.Sprintf("127.0.0.1:%d", p)) {
+			continue
+		}
+		ports.given[p] = true
+		return p
+	}
+	t.Fatal("found no free port")
+	return 0
+}
+
+func free(address string) bool {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -1,0 +1,114 @@
+package harness
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Raw is a client without Playwright: one request for an upgrade, byte by byte
+// as the test wants it.
+type Raw struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// Answer is what a request got. Code is the refusal's, where it is one.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Code names the refusal.
+func (a Answer) Code() string { return a.Header.Get("x-pwdist-refusal") }
+
+// Headers of a request; a value of "-" leaves one out that would be sent otherwise.
+type Headers map[string]string
+
+// Upgrade sends a request for a WebSocket as a stock client of this Playwright
+// version would ("" for none), and does not wait for the answer.
+func Upgrade(t testing.TB, address, target, version string, more Headers) *Raw {
+	t.Helper()
+	key := make([]byte, 16)
+	_, _ = rand.Read(key) // never fails
+	h := Headers{
+		"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": base64.StdEncoding.EncodeToString(key), "x-playwright-browser": "chromium",
+	}
+	if version != "" {
+		h["User-Agent"] = "Playwright/" + version + " (x64; debian 12) node/20.0"
+	}
+	for name, value := range more {
+		h[name] = value
+	}
+	return Request(t, address, target, h)
+}
+
+// Request sends a GET with exactly these headers and does not wait for the
+// answer. The connection is closed with the test.
+func Request(t testing.TB, address, target string, h Headers) *Raw {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", address, Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // the test may have closed it
+	var b strings.Builder
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", target, address)
+	for name, value := range h {
+		if value != "-" {
+			fmt.Fprintf(&b, "%s: %s\r\n", name, value)
+		}
+	}
+	if _, err := io.WriteString(c, b.String()+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	return &Raw{Conn: c, in: bufio.NewReader(c)}
+}
+
+// Answer waits for the answer; the body of an upgrade is not read.
+func (r *Raw) Answer(t testing.TB) Answer {
+	t.Helper()
+	if err := r.SetReadDeadline(time.Now().Add(2 * Patience)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(r.in, nil)
+	if err != nil {
+		t.Fatalf("no answer to the request: %v", err)
+	}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return a
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("the answer ends early: %v", err)
+	}
+	a.Body = string(body)
+	return a
+}
+
+// AwaitEnd reads until the other side closes the connection.
+func (r *Raw) AwaitEnd(t testing.TB) {
+	t.Helper()
+	if err := r.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+		t.Fatal(err)
+	}
+	// A reset ends it as well as a close does.
+	if _, err := io.Copy(io.Discard, r.in); err != nil && isTimeout(err) {
+		t.Fatalf("the connection is still open after %s", Patience)
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}

@@ -1,0 +1,88 @@
+package harness
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/redis/rueidis"
+)
+
+// Redis is a private redis-server with the settings that `make up` gives its own.
+type Redis struct {
+	URL     string
+	Address string
+	Client  rueidis.Client // the test's own; it connects again by itself
+
+	dir  string
+	port int
+	now  *Process
+	all  []*Process
+}
+
+func startRedis(t testing.TB, dir string) *Redis {
+	t.Helper()
+	port := Port(t)
+	r := &Redis{URL: "redis://" + loopback(port) + "/0", Address: loopback(port), dir: dir, port: port}
+	r.Start(t)
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{r.Address}, ClientName: testClient, DisableCache: true, ForceSingleClient: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Client = c
+	return r
+}
+
+// testClient is the name under which a test's own connections stand in CLIENT LIST.
+const testClient = "integration-test"
+
+// Start runs the server, empty, on its port.
+func (r *Redis) Start(t testing.TB) {
+	t.Helper()
+	r.now = Start(t, r.dir, Command{
+		Name: "redis", Path: "redis-server", Dir: r.dir,
+		Args: []string{filepath.Join(Root(), "deploy/local/redis.conf"), "--port", itoa(r.port), "--dir", r.dir},
+	})
+	r.all = append(r.all, r.now)
+	Await(t, "redis-server listens", func() bool { return !free(r.Address) || !r.now.Running() })
+	if !r.now.Running() {
+		t.Fatalf("redis-server does not start:\n%s", r.now.Tail())
+	}
+}
+
+// Kill ends the server at once; its data is gone.
+func (r *Redis) Kill() { r.now.Kill() }
+
+// Freeze stops the server from answering while its connections stay, until Thaw.
+func (r *Redis) Freeze(t testing.TB) { r.now.Signal(t, syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (r *Redis) Thaw(t testing.TB) { r.now.Signal(t, syscall.SIGCONT) }
+
+func (r *Redis) stop(t testing.TB) {
+	r.now.Kill()
+	r.Client.Close()
+	for _, p := range r.all {
+		p.showOnFailure(t)
+	}
+}
+
+func (r *Redis) do(ctx context.Context, args ...string) rueidis.RedisResult {
+	return r.Client.Do(ctx, r.Client.B().Arbitrary(args[0]).Args(args[1:]...).Build())
+}
+
+// tempDir is a folder for what processes of this test write. It is not
+// t.TempDir, whose cleanup runs before a pool's and fails on files that appear
+// meanwhile.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
