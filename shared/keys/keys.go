@@ -38,6 +38,17 @@ func (p Pool) Name() string { return p.name }
 // out on their way from it.
 func (p Pool) Prefix() string { return p.prefix }
 
+// Fixed lists the keys that every pool has once. Scripts declare all of them,
+// and after them the keys of what their call is about.
+func (p Pool) Fixed() []string {
+	return []string{
+		p.Schema(), p.Epoch(), p.Clock(), p.Rev(), p.Seq(), p.Events(),
+		p.Workers(), p.Proxies(), p.Leases(), p.Fading(), p.Recycling(), p.Retiring(),
+		p.Changed(), p.Beats(), p.Served(), p.Endpoints(), p.Flavours(), p.Fits(),
+		p.Classes(), p.Waiting(), p.Ended(),
+	}
+}
+
 // Worker is a hash: the facts of one worker that change rarely (endpoint,
 // flavour, slots, lifetime, state, versions, labels). Written by scripts, read
 // by the proxies' fleet cache, for which its keyspace notifications are the
@@ -95,9 +106,9 @@ func (p Pool) Served() string { return p.prefix + "served" }
 // Retiring is a zset: worker → when it began to retire, in ms.
 func (p Pool) Retiring() string { return p.prefix + "retiring" }
 
-// Recycling is a zset: endpoint → until when (ms) the pool counts on its next
-// worker. Written when a worker leaves at the end of its lifetime, removed
-// when the endpoint joins again.
+// Recycling is a zset: "flavour|endpoint" → until when (ms) the pool counts on
+// its next worker. Written when a worker leaves at the end of its lifetime,
+// removed when the endpoint joins again.
 func (p Pool) Recycling() string { return p.prefix + "recycling" }
 
 // Endpoints is a hash: endpoint → the worker id that announced it last. A join
@@ -144,8 +155,8 @@ func (p Pool) Queue(class string) string { return p.prefix + "queue:" + class }
 func (p Pool) Waiting() string { return p.prefix + "waiting" }
 
 // Inbox is a stream: what a process must be told, such as grants to a proxy.
-// Written by scripts; the reader deletes what it handled. Expires when nobody
-// has renewed it for some leases.
+// Written by scripts; the reader deletes what it handled. Expires when neither
+// its reader nor a writer has renewed it for ten minutes.
 func (p Pool) Inbox(process string) string { return p.prefix + "inbox:" + process }
 
 // Events is a stream: the lifecycle log, trimmed by count and age.

@@ -35,6 +35,12 @@ func (f Flavour) encode() (id, text string) {
 	return hash(b), string(b)
 }
 
+// Key identifies the flavour; equal flavours have equal keys.
+func (f Flavour) Key() string {
+	id, _ := f.encode()
+	return id
+}
+
 // Fits tells whether a worker of this flavour can serve the demand. The
 // scripts decide by the same rule.
 func (f Flavour) Fits(d Demand) bool {
@@ -61,7 +67,9 @@ func contains(list []string, s string) bool {
 	return false
 }
 
+// hash is long because clients choose their demands: nobody must be able to
+// make two that share a queue.
 func hash(b []byte) string {
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:6])
+	return hex.EncodeToString(sum[:16])
 }

@@ -20,6 +20,7 @@ const (
 	flavourFadeMS = 60_000  // how long a flavour without workers is remembered
 	tombstoneMS   = 120_000 // how long a cancel waits for a late acquire
 	changesKept   = 10_000  // revisions that P:changed reaches back
+	inboxMS       = 600_000 // how long an inbox is kept that nobody renews
 )
 
 // script is one Lua script with the parts it names joined in front.
@@ -58,12 +59,12 @@ func compile(name, constants string) (*script, error) {
 // constants renders what every script of one store shares.
 func constants(prefix, pool string, o Options) string {
 	return fmt.Sprintf(`local P, POOL, SCHEMA = '%s', '%s', '%s'
-local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE = %d, %d, %d, %d, %d
+local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, INBOX_AGE = %d, %d, %d, %d, %d, %d
 local EVENTS_MAX, EVENTS_AGE, ENDED_MAX, ENDED_AGE = '%d', %d, %d, %d
 local MAX_CLASSES, MAX_FLAVOURS, CHANGES_KEPT = %d, %d, %d
 `,
 		prefix, pool, Schema,
-		o.Heartbeat.Milliseconds(), o.ProcessLease.Milliseconds(), o.StartLease.Milliseconds(), flavourFadeMS, tombstoneMS,
+		o.Heartbeat.Milliseconds(), o.ProcessLease.Milliseconds(), o.StartLease.Milliseconds(), flavourFadeMS, tombstoneMS, inboxMS,
 		o.EventsMaxEntries, o.EventsMaxAge.Milliseconds(), o.EndedMax, o.EndedAge.Milliseconds(),
 		o.MaxClasses, o.MaxFlavours, changesKept)
 }

@@ -62,7 +62,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	class, demand := r.Demand.encode()
 	k := s.keys
 	m, got, err := s.run(ctx, "acquire",
-		[]string{k.Proxies(), k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Seq(), k.Leases(), k.Served(), k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class)},
+		[]string{k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class)},
 		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again))
 	return standing(r.Session, m, got), err
 }
@@ -73,7 +73,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 func (s *Store) Reassign(ctx context.Context, session, worker string, attempt int) (Standing, error) {
 	k := s.keys
 	m, got, err := s.run(ctx, "reassign",
-		[]string{k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Leases(), k.Served(), k.Session(session), k.Worker(worker), k.Held(worker)},
+		[]string{k.Session(session), k.Worker(worker), k.Held(worker)},
 		session, worker, itoa(attempt))
 	return standing(session, m, got), err
 }
@@ -117,7 +117,7 @@ const (
 // worker's current heartbeat number.
 func (s *Store) Start(ctx context.Context, session, worker string, attempt int, nonce string, number int64) (StartAnswer, error) {
 	k := s.keys
-	_, got, err := s.run(ctx, "start", []string{k.Leases(), k.Session(session)}, session, worker, itoa(attempt), nonce, itoa(int(number)))
+	_, got, err := s.run(ctx, "start", []string{k.Session(session)}, session, worker, itoa(attempt), nonce, itoa(int(number)))
 	return StartAnswer(got.at(0)), err
 }
 
@@ -149,8 +149,7 @@ const (
 // Finish ends active sessions as one of their two sides saw it. Ended is
 // final: what has ended already stays as it is, so reporting twice is harmless.
 func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) error {
-	k := s.keys
-	_, _, err := s.run(ctx, "finish", []string{k.Ended(), k.Leases()}, string(by), who, records(ends))
+	_, _, err := s.run(ctx, "finish", nil, string(by), who, records(ends))
 	return err
 }
 
@@ -159,7 +158,7 @@ func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) er
 // find a tombstone), Ended when there was nothing left to do.
 func (s *Store) Cancel(ctx context.Context, session, proxy, reason string) (Phase, error) {
 	k := s.keys
-	_, got, err := s.run(ctx, "cancel", []string{k.Session(session), k.Owned(proxy), k.Waiting(), k.Leases()}, session, proxy, reason)
+	_, got, err := s.run(ctx, "cancel", []string{k.Session(session), k.Owned(proxy)}, session, proxy, reason)
 	if got.at(0) == "over" {
 		return Ended, err
 	}

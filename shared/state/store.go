@@ -20,7 +20,7 @@ type Store struct {
 	client  rueidis.Client
 	keys    keys.Pool
 	options Options
-	common  []string
+	fixed   []string
 	scripts map[string]*script
 	onReply func(Meta)
 }
@@ -44,7 +44,7 @@ var scriptNames = []string{"acquire", "reassign", "start", "finish", "cancel", "
 // before the caller does; it must not block.
 func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (*Store, error) {
 	s := &Store{client: client, keys: pool, options: o, onReply: onReply, scripts: map[string]*script{},
-		common: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Events()}}
+		fixed: pool.Fixed()}
 	head := constants(pool.Prefix(), pool.Name(), o)
 	for _, name := range scriptNames {
 		sc, err := compile(name, head)
@@ -85,7 +85,7 @@ func (r reply) from(i int) []string {
 
 // run executes a script; the reply starts behind epoch and revision.
 func (s *Store) run(ctx context.Context, name string, keys []string, args ...string) (Meta, reply, error) {
-	all := append(append(make([]string, 0, len(s.common)+len(keys)), s.common...), keys...)
+	all := append(append(make([]string, 0, len(s.fixed)+len(keys)), s.fixed...), keys...)
 	got, err := s.scripts[name].lua.Exec(ctx, s.client, all, args).AsStrSlice()
 	if err != nil {
 		if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "PWDISTSCHEMA") {

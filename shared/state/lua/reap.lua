@@ -1,26 +1,34 @@
---@ base fits sessions dispatch remove deadline
+--@ base fits sessions dispatch remove tidy deadline
 -- reap ends what nobody is left to end. A queued or assigned session goes when its proxy's
 -- lease or its start lease is gone; an active one only when worker and proxy are both gone,
--- because each of them sees the connection. In batches, so that no call holds Redis for long.
--- KEYS  schema epoch clock rev events workers proxies leases fading recycling changed ended
--- ARGV  1 how many sessions at most
+-- because each of them sees the connection. In batches, so that no call holds Redis for long:
+-- what is left shows as a deadline that has passed.
+-- KEYS  fixed
+-- ARGV  1 how many sessions to look at, about
 -- reply {epoch, rev, ended sessions, ms until the next deadline}
-local batch, count, freed = tonumber(ARGV[1]), 0, {}
+local left, count, freed = tonumber(ARGV[1]), 0, {}
+local function due(key, limit) return call('ZRANGEBYSCORE', key, '-inf', int(NOW), 'LIMIT', 0, math.max(limit, 0)) end
 
-for _, sid in ipairs(call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW), 'LIMIT', 0, batch)) do
+local function lose(S, reason)
+  freed[S.worker] = true
+  finish(S, reason)
+  count = count + 1
+end
+
+for _, sid in ipairs(due(P .. 'leases', left)) do
   local S = session(sid)
+  left = left - 1
   if S and S.state == 'assigned' then
-    finish(S, 'lease_expired')
-    freed[S.worker] = true
-    count = count + 1
-    call('XADD', P .. 'inbox:' .. S.proxy, '*', 'kind', 'ended', 'epoch', EPOCH, 'session', S.id, 'reason', 'lease_expired')
-    if not alive(P .. 'proxies', S.proxy) then call('PEXPIRE', P .. 'inbox:' .. S.proxy, LEASE * 4) end
+    lose(S, 'lease_expired')
+    tell(S, 'ended', 'reason', 'lease_expired')
   else
     call('ZREM', P .. 'leases', sid)
   end
 end
 
-for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '-inf', int(NOW), 'LIMIT', 0, 4)) do
+for _, id in ipairs(due(P .. 'workers', left)) do
+  if left <= 0 then break end
+  left = left - 1
   local W = worker(id)
   if W then
     remove(W, 'worker.lost', call('ZSCORE', P .. 'beats', id) or '0', 'lease_expired')
@@ -29,28 +37,35 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '-inf', int(NOW), 'LIM
   end
   for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. id)) do
     local S = session(sid)
+    left = left - 1
     if not S then
       call('SREM', P .. 'held:' .. id, sid)
-    elseif S.state == 'active' and not alive(P .. 'proxies', S.proxy) then
-      finish(S, 'worker_lost')
-      count = count + 1
+    elseif S.state == 'active' then
+      if alive(P .. 'proxies', S.proxy) then
+        -- From now on only its proxy can lead to it, which an earlier loss of that proxy may
+        -- have undone.
+        call('SADD', P .. 'owned:' .. S.proxy, sid)
+      else
+        lose(S, 'worker_lost')
+      end
     end
   end
 end
 
-for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'proxies', '-inf', int(NOW), 'LIMIT', 0, 4)) do
+for _, id in ipairs(due(P .. 'proxies', left)) do
+  if left <= 0 then break end
+  left = left - 1
   local owned = P .. 'owned:' .. id
-  for _, sid in ipairs(call('SRANDMEMBER', owned, batch)) do
+  for _, sid in ipairs(call('SRANDMEMBER', owned, math.max(left, 1))) do
     local S = session(sid)
+    left = left - 1
     if not S or over(S) then
       call('SREM', owned, sid)
     elseif S.state == 'active' and alive(P .. 'workers', S.worker) then
       -- Its worker sees the connection break, and its held set still names it.
       call('SREM', owned, sid)
     else
-      freed[S.worker] = true
-      finish(S, 'proxy_lost')
-      count = count + 1
+      lose(S, 'proxy_lost')
     end
   end
   if call('EXISTS', owned) == 0 then
@@ -64,9 +79,7 @@ for _, flavour in ipairs(call('ZRANGEBYSCORE', P .. 'fading', '-inf', int(NOW)))
   call('ZREM', P .. 'fading', flavour)
   call('DEL', P .. 'fits')
 end
-call('ZREMRANGEBYSCORE', P .. 'recycling', '-inf', int(NOW))
-call('ZREMRANGEBYSCORE', P .. 'ended', '-inf', int(NOW - ENDED_AGE))
-call('ZREMRANGEBYSCORE', P .. 'changed', '-inf', int(tonumber(REV) - CHANGES_KEPT))
-call('XTRIM', P .. 'events', 'MINID', '~', int(NOW - EVENTS_AGE))
 give(freed)
+sweep()
+tidy()
 return { EPOCH, REV, int(count), next_deadline() }

@@ -1,5 +1,7 @@
 -- Part of every script: time, epoch, version fence, events, revisions.
 -- The constants P, POOL, SCHEMA, HEARTBEAT, LEASE, START_LEASE, ... stand in front of it.
+-- KEYS are the pool's fixed keys ("fixed" in the heads of the scripts) and those of what the
+-- call is about; what a script finds on its way it names itself, in the same slot.
 local call = redis.call
 
 -- Numbers of Redis TIME must never pass through tostring, which loses digits.
@@ -53,11 +55,13 @@ else
     -- A clock that was set back a little must not make time run twice.
     NOW = CLOCK
   elseif gap < 0 or gap > 2 * HEARTBEAT then
-    -- Nobody could write for a while, so nobody could renew a lease: none is
-    -- judged by this gap.
+    -- Nobody could write for a while, so nobody could renew a lease or come back:
+    -- no deadline is judged by this gap.
     shift(P .. 'workers', LEASE)
     shift(P .. 'proxies', LEASE)
     shift(P .. 'leases', START_LEASE)
+    shift(P .. 'fading', FADE)
+    shift(P .. 'recycling', FADE)
     call('SET', P .. 'clock', int(NOW))
     emit('pool.resumed', POOL .. ':pool.resumed:' .. int(NOW), { 'epoch', EPOCH, 'gap_ms', int(gap) })
   elseif gap > 0 then
@@ -66,7 +70,7 @@ else
 end
 
 -- While the data set is young, workers may still be on their way back to it.
-local YOUNG = NOW < tonumber(string.match(EPOCH, '^%d+')) + LEASE
+local YOUNG = math.abs(NOW - string.match(EPOCH, '^%d+')) < LEASE
 
 local function changed(id)
   REV = int(call('INCR', P .. 'rev'))

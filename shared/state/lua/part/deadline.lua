@@ -2,7 +2,7 @@
 -- when there is none.
 local function next_deadline()
   local first
-  for _, name in ipairs({ 'workers', 'proxies', 'leases', 'fading', 'recycling' }) do
+  for _, name in ipairs({ 'workers', 'proxies', 'leases', 'fading' }) do
     local head = call('ZRANGE', P .. name, 0, 0, 'WITHSCORES')
     if head[1] and (not first or tonumber(head[2]) < first) then first = tonumber(head[2]) end
   end

@@ -1,39 +1,49 @@
 -- dispatch gives the capacity of a worker to the oldest eligible tickets over all classes
 -- that its flavour fits. Whatever makes capacity appear calls it, so that no ticket sleeps
 -- beside a free slot.
+local MAX_SKIPPED = 100
+
 local function dispatch(W)
   local capacity = offer(W)
   if capacity <= 0 then return end
-  local classes = call('HGETALL', P .. 'classes')
-  if #classes == 0 then return end
-  local mine = {}
-  for i = 1, #classes, 2 do
-    if string.find(fits(classes[i], classes[i + 1]), ',' .. W.flavour .. ',', 1, true) then
-      mine[#mine + 1] = classes[i]
-    end
+  if not alive(P .. 'workers', W.id) then
+    -- It comes back with its next heartbeat.
+    call('ZREM', P .. 'free:' .. W.flavour, W.id)
+    return
   end
+  local classes = call('HGETALL', P .. 'classes')
+  local heads = {}
+  local function look(class)
+    local head = call('ZRANGE', P .. 'queue:' .. class, 0, 0, 'WITHSCORES')
+    heads[class] = head[1] and { id = head[1], seq = tonumber(head[2]) }
+  end
+  for i = 1, #classes, 2 do
+    if string.find(fits(classes[i], classes[i + 1]), ',' .. W.flavour .. ',', 1, true) then look(classes[i]) end
+  end
+  local skipped = 0
   while capacity > 0 do
-    local oldest, seq, class
-    for _, c in ipairs(mine) do
-      local head = call('ZRANGE', P .. 'queue:' .. c, 0, 0, 'WITHSCORES')
-      if head[1] and (not seq or tonumber(head[2]) < seq) then
-        oldest, seq, class = head[1], tonumber(head[2]), c
-      end
+    local oldest, class
+    for c, head in pairs(heads) do
+      if not oldest or head.seq < oldest.seq then oldest, class = head, c end
     end
     if not oldest then return end
-    local S = session(oldest)
+    local S = session(oldest.id)
     if not S or S.state ~= 'queued' then
-      dequeue({ id = oldest, class = class })
+      dequeue({ id = oldest.id, class = class })
     elseif not alive(P .. 'proxies', S.proxy) then
-      -- Nobody would fetch the grant, and the slot would idle for a whole start lease.
+      -- Nobody would fetch the grant, and the slot would idle for a whole start lease. Ending
+      -- thousands would hold Redis for long; reap is due now and goes on with them.
+      if skipped == MAX_SKIPPED then return end
+      skipped = skipped + 1
       finish(S, 'proxy_lost')
+      tell(S, 'ended', 'reason', 'proxy_lost')
     else
       dequeue(S)
       capacity = place(S, W)
-      call('XADD', P .. 'inbox:' .. S.proxy, '*', 'kind', 'grant', 'epoch', EPOCH, 'session', S.id,
-        'worker', W.id, 'endpoint', W.endpoint, 'attempt', S.attempt, 'browser_version', W.browser_version,
-        'playwright', W.playwright)
+      tell(S, 'grant', 'worker', W.id, 'endpoint', W.endpoint, 'attempt', S.attempt, 'browser_version',
+        W.browser_version, 'playwright', W.playwright)
     end
+    look(class)
   end
 end
 
@@ -45,7 +55,8 @@ local function give(workers)
   end
 end
 
--- choose returns a least-loaded worker with capacity among the flavours of a class, or nil.
+-- choose returns a least-loaded worker with capacity among the flavours of a list that fits
+-- made, or nil.
 local function choose(list)
   while true do
     local best, load, from
@@ -63,8 +74,23 @@ local function choose(list)
   end
 end
 
+-- sweep serves every ticket that a free slot fits: what a dispatch that met too many tickets
+-- of dead proxies left undone.
+local function sweep()
+  local classes = call('HGETALL', P .. 'classes')
+  for i = 1, #classes, 2 do
+    local W = choose(fits(classes[i], classes[i + 1]))
+    while W and call('EXISTS', P .. 'queue:' .. classes[i]) == 1 do
+      dispatch(W)
+      local other = choose(fits(classes[i], classes[i + 1]))
+      if other and other.id == W.id then return end
+      W = other
+    end
+  end
+end
+
 local function enqueue(S)
-  S.state = 'queued'
+  S.state, S.worker = 'queued', ''
   call('HSET', P .. 'session:' .. S.id, 'state', 'queued', 'worker', '')
   call('HSET', P .. 'classes', S.class, S.demand)
   call('ZADD', P .. 'queue:' .. S.class, S.seq, S.id)

@@ -39,6 +39,7 @@ local function worker_event(kind, W, number, reason)
     add(f, 'lifetime', W.lifetime)
     add(f, 'labels', W.labels)
     add(f, 'isolation', W.isolation)
+    if W.state ~= 'ready' then add(f, 'state', W.state) end
   end
   emit(kind, W.id .. ':' .. kind .. ':' .. number, f)
 end
@@ -78,8 +79,9 @@ local function offer(W)
 end
 
 local function set_state(W, state, number, reason)
-  if W.state == state then return end
+  if W.state == state or W.state == 'retiring' then return end
   W.state = state
+  if state == 'retiring' then call('ZADD', P .. 'retiring', int(NOW), W.id) end
   call('HSET', P .. 'worker:' .. W.id, 'state', state)
   changed(W.id)
   worker_event('worker.' .. state, W, number, reason)
@@ -106,6 +108,14 @@ local function release(S)
   if call('ZSCORE', P .. 'served', S.worker) then call('ZINCRBY', P .. 'served', -1, S.worker) end
 end
 
+-- tell puts a notice into the inbox of a session's proxy. An inbox that nobody reads any more
+-- must not stay, and this may be what makes it.
+local function tell(S, kind, ...)
+  local inbox = P .. 'inbox:' .. S.proxy
+  call('XADD', inbox, '*', 'kind', kind, 'epoch', EPOCH, 'session', S.id, ...)
+  call('PEXPIRE', inbox, INBOX_AGE)
+end
+
 local function dequeue(S)
   local queue = P .. 'queue:' .. S.class
   call('ZREM', queue, S.id)
@@ -129,14 +139,13 @@ local function finish(S, reason, R)
   local key = P .. 'session:' .. S.id
   call('HSET', key, 'state', kind, 'reason', reason, 'ended_at', int(happened))
   call('PEXPIRE', key, ENDED_AGE)
-  call('ZADD', P .. 'ended', int(NOW), S.id)
-  if call('ZCARD', P .. 'ended') > ENDED_MAX then
-    local old = call('ZPOPMIN', P .. 'ended', 2)
-    for i = 1, #old, 2 do
-      -- A session taken up again after a reset may stand here with an older end.
-      if old[i] ~= S.id then call('DEL', P .. 'session:' .. old[i]) end
-    end
+  local surplus = call('ZCARD', P .. 'ended') + 1 - ENDED_MAX
+  if surplus > 0 then
+    -- Two at a time, so that a bound that was lowered is reached some day.
+    local old = call('ZPOPMIN', P .. 'ended', math.min(surplus, 2))
+    for i = 1, #old, 2 do call('DEL', P .. 'session:' .. old[i]) end
   end
+  call('ZADD', P .. 'ended', int(NOW), S.id)
 
   local began = (S.assigned_at ~= '') and tonumber(S.assigned_at) or happened
   local more = { 'reason', reason, 'queued_ms', int(math.max(0, began - S.queued_at)) }
