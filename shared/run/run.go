@@ -51,9 +51,9 @@ func call(ctx context.Context, f func(context.Context) error) error {
 
 const (
 	defaultStopTimeout = 30 * time.Second
-	// cutTime is what a component gets to return after its context has ended,
-	// before Run goes on without it.
-	cutTime = 5 * time.Second
+	// defaultCutTime is what a component gets to return after its context has
+	// ended, before Run goes on without it.
+	defaultCutTime = 5 * time.Second
 )
 
 // Options of [Run].
@@ -66,6 +66,8 @@ type Options struct {
 	// Done ends the program from inside: a component sends nil, or closes the
 	// channel, for a regular end and an error for one that is to be reported.
 	Done <-chan error
+
+	cutTime time.Duration // defaultCutTime but in tests
 }
 
 // Run starts the components in order and waits until ctx ends, SIGTERM or
@@ -82,6 +84,9 @@ func Run(ctx context.Context, o Options, cs ...Component) error {
 	}
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = defaultStopTimeout
+	}
+	if o.cutTime == 0 {
+		o.cutTime = defaultCutTime
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -219,11 +224,11 @@ func (r *runner) stopOne(ctx context.Context, cancel context.CancelFunc, c Compo
 			cancel()
 		case <-ended:
 			ended = nil
-			timer := time.NewTimer(cutTime)
+			timer := time.NewTimer(r.cutTime)
 			defer timer.Stop()
 			cut = timer.C
 		case <-cut:
-			return fmt.Errorf("did not return within %s after its deadline", cutTime)
+			return fmt.Errorf("did not return within %s after its deadline", r.cutTime)
 		}
 	}
 }
