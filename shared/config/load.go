@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 
@@ -190,6 +192,11 @@ func (fs *fields) keys() []string {
 		keys = append(keys, f.key)
 	}
 	return keys
+}
+
+// names are the keys of settings and of groups.
+func (fs *fields) names() []string {
+	return append(fs.keys(), slices.Sorted(maps.Keys(fs.groups))...)
 }
 
 func (fs *fields) envs() []string {

@@ -70,7 +70,7 @@ func (p *yamlParser) entry(name, value *yaml.Node, prefix string) {
 	}
 	f := p.fields.byKey[key]
 	if f == nil {
-		p.problem("%s: unknown setting %s%s", p.place(name), key, didYouMean(key, p.fields.keys()))
+		p.problem("%s: unknown setting %s%s", p.place(name), key, didYouMean(key, p.fields.names()))
 		return
 	}
 	if _, twice := p.flat[key]; twice {
