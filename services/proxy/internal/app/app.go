@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
 	"go.uber.org/zap"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/admit"
@@ -35,7 +34,7 @@ type proxy struct {
 	metrics *metrics
 	keys    keys.Pool
 
-	client  rueidis.Client
+	client  redisx.Client
 	store   *state.Store
 	watcher *redisx.Watcher
 	fleet   *fleet.Fleet
