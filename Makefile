@@ -1,0 +1,95 @@
+# GNU make. `make` alone explains itself; every line of the help is a `## ` comment behind a target.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# In the order of the imports: each may use those before it, none those after it.
+MODULES := streams shared services/proxy services/worker tests/integration
+
+BINARIES := pwdist-proxy pwdist-worker pwdist-events
+pwdist-proxy := services/proxy .
+pwdist-worker := services/worker .
+pwdist-events := streams ./cmd/pwdist-events
+
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/playwright-distributed/playwright-distributed/shared/telemetry.Version=$(VERSION) -X main.version=$(VERSION)
+
+# One tool version for everybody, kept outside the tree so that a clean clone finds it again.
+GOLANGCI_VERSION := 2.15.0
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pwdist/tools
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+
+SCRIPTS := $(wildcard deploy/local/*.sh) .ci/run
+
+# each COMMAND: runs it in every module's folder and stops at the first failure.
+each = for module in $(MODULES); do echo "--- $$module"; (cd $$module && $(1)); done
+
+.PHONY: help
+help: ## show this list
+	@printf 'playwright-distributed: one WebSocket endpoint in front of many browsers\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nSettings of make up are explained at the top of deploy/local/up.sh.\n'
+
+.PHONY: up
+up: build ## run a pool here: private Redis, proxy and WORKERS=1 workers, until Ctrl-C
+	@deploy/local/install.sh $(if $(REDIS_URL)$(PWDIST_REDIS__URL),,redis) browser node playwright
+	@exec deploy/local/up.sh
+
+.PHONY: build
+build: $(BINARIES:%=build-%) ## build the programs into bin/
+
+.PHONY: $(BINARIES:%=build-%)
+$(BINARIES:%=build-%): build-%:
+	@cd $(word 1,$($*)) && go build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/bin/$* $(word 2,$($*))
+
+.PHONY: install
+install: ## install what running a pool needs and this machine lacks
+	@deploy/local/install.sh
+
+.PHONY: install-test
+install-test: ## the same for the tests: also a C compiler and the stock Node and Python clients
+	@deploy/local/install.sh redis browser node playwright cc clients-node clients-python
+
+.PHONY: test
+test: install-test build ## run all tests, with real browsers, Redis and clients, under the race detector
+	@$(call each,go test -race -count=1 -timeout 15m ./...)
+
+.PHONY: test-short
+test-short: ## run the tests that need no browser and little time
+	@$(call each,go test -short -count=1 -timeout 5m ./...)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
+	@$(call each,$(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...)
+	@if command -v shellcheck >/dev/null; then echo '--- shell scripts'; shellcheck $(SCRIPTS); \
+	else echo 'shellcheck is not installed: shell scripts are not checked'; fi
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## format all Go code
+	@$(call each,$(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml ./...)
+
+.PHONY: vet
+vet: ## run go vet
+	@$(call each,go vet ./...)
+
+.PHONY: tidy
+tidy: ## make every go.mod name just what its module imports
+	@$(call each,go mod tidy)
+
+.PHONY: tidy-check
+tidy-check: ## fail if make tidy would change something, or a module needs the workspace to build
+	@$(call each,go mod tidy -diff && GOWORK=off go build ./...)
+
+.PHONY: clean
+clean: ## remove everything that make put into this folder
+	rm -rf bin .tools services/worker/playwright/node_modules tests/integration/clients/node/node_modules
+
+# Built aside and moved in one step: two makes at once are then no trouble.
+$(GOLANGCI):
+	@echo "building golangci-lint $(GOLANGCI_VERSION), once for this machine"
+	@mkdir -p $(TOOLS)
+	@aside=$$(mktemp -d $(TOOLS)/build.XXXXXX); \
+	trap 'rm -rf "$$aside"' EXIT; \
+	GOBIN=$$aside go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_VERSION); \
+	mv "$$aside/golangci-lint" $@

@@ -1,0 +1,223 @@
+#!/usr/bin/env bash
+# Makes sure that what the pool needs on this machine is there, and installs only what is missing.
+#
+#   deploy/local/install.sh [redis] [browser] [node] [playwright] [cc] [clients-node] [clients-python]
+#
+# Without arguments: redis browser node playwright, which is what running a pool takes. On Debian and Ubuntu, as
+# root or with sudo, missing programs come from apt-get; elsewhere every missing one is named together with the way
+# to get it, and the exit status is 1. Node packages are installed below the repository, never system-wide.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+readonly root
+readonly node_major_needed=20
+
+missing=()
+
+say() { printf 'install: %s\n' "$*" >&2; }
+lacks() { missing+=("$*"); }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# ---------------------------------------------------------------- Debian packages
+
+can_apt() { have apt-get && have dpkg && { [[ $(id -u) == 0 ]] || can_sudo; }; }
+
+# Asking for a password is fine at a terminal and would hang a script.
+can_sudo() { have sudo && { sudo -n true 2>/dev/null || { [[ -t 0 ]] && sudo -v; }; }; }
+
+as_root() {
+	if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+apt_updated=no
+apt_update() {
+	[[ $apt_updated == no ]] || return 0
+	apt_updated=yes
+	say "apt-get update"
+	as_root apt-get update -qq >/dev/null || say "apt-get update failed; going on with the package lists that are here"
+}
+
+# Prints the version that apt-get would install, or nothing.
+apt_candidate() {
+	apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '^(none)$' || true
+}
+
+# Succeeds when apt has the package; a machine whose package lists were never fetched gets them first.
+apt_has() {
+	can_apt || return 1
+	[[ -n $(apt_candidate "$1") ]] || apt_update
+	[[ -n $(apt_candidate "$1") ]]
+}
+
+apt_install() {
+	say "apt-get install $*"
+	local log
+	log=$(mktemp)
+	if ! try_apt "$@" >"$log" 2>&1; then
+		# Package lists that are older than the mirror name files it no longer has.
+		apt_update
+		if ! try_apt "$@" >"$log" 2>&1; then
+			tail -n 20 "$log" >&2
+			rm -f "$log"
+			return 1
+		fi
+	fi
+	rm -f "$log"
+}
+
+try_apt() {
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"
+}
+
+# ---------------------------------------------------------------- what a pool needs
+
+need_redis() {
+	have redis-server && return
+	if apt_has redis-server && apt_install redis-server; then return; fi
+	lacks "redis-server (7.0 or later): install your system's Redis package (Debian: apt-get install redis-server;" \
+		"macOS: brew install redis), or set REDIS_URL to a Redis that you already run"
+}
+
+need_browser() {
+	have_browser && return
+	local package
+	for package in chromium-headless-shell chromium; do
+		# Ubuntu's chromium is an empty package that hands over to snap, which containers do not have.
+		if apt_has "$package" && [[ $(apt_candidate "$package") != *snap* ]]; then
+			if apt_install "$package"; then return; fi
+		fi
+	done
+	lacks "a Chromium: run 'node services/worker/playwright/node_modules/playwright-core/cli.js install --with-deps" \
+		"--only-shell chromium', or set PWDIST_BROWSER__EXECUTABLE to one that you have"
+}
+
+have_browser() {
+	# A path of the user's own, or another browser than Chromium: the worker itself checks those and says what is wrong.
+	[[ -z ${PWDIST_BROWSER__EXECUTABLE:-} ]] || return 0
+	[[ ${PWDIST_BROWSER__TYPE:-${BROWSER_TYPE:-chromium}} == chromium ]] || return 0
+	have chromium-headless-shell || have chromium || have_playwright_build
+}
+
+have_playwright_build() {
+	local cache=${PLAYWRIGHT_BROWSERS_PATH:-}
+	if [[ -z $cache ]]; then
+		case $(uname -s) in
+			Darwin) cache=$HOME/Library/Caches/ms-playwright ;;
+			*) cache=${XDG_CACHE_HOME:-$HOME/.cache}/ms-playwright ;;
+		esac
+	fi
+	compgen -G "$cache/chromium*" >/dev/null
+}
+
+need_node() {
+	have_node && have npm && return
+	local packages=()
+	if ! have_node; then
+		local candidate
+		if apt_has nodejs; then candidate=$(apt_candidate nodejs); else candidate=; fi
+		candidate=${candidate#*:} # an epoch
+		if [[ ${candidate%%.*} =~ ^[0-9]+$ ]] && ((${candidate%%.*} >= node_major_needed)); then
+			packages+=(nodejs)
+		else
+			lacks "Node.js $node_major_needed or later$(node_found): install it from nodejs.org or with a version manager" \
+				"(the package of this system is missing or too old)"
+			return 0
+		fi
+	fi
+	have npm || packages+=(npm)
+	if can_apt && apt_install "${packages[@]}" && have_node && have npm; then return; fi
+	lacks "Node.js $node_major_needed or later with npm$(node_found): install it from nodejs.org or with a version manager"
+}
+
+have_node() {
+	have node && (($(node -p 'process.versions.node.split(".")[0]') >= node_major_needed))
+}
+
+node_found() {
+	if have node; then printf ' (found %s)' "$(node --version)"; fi
+}
+
+need_playwright() { npm_ci services/worker/playwright; }
+
+# ---------------------------------------------------------------- what the tests need on top
+
+# Go's race detector is linked through a C compiler.
+need_cc() {
+	have gcc && return
+	have clang && return
+	if apt_has gcc && apt_install gcc libc6-dev; then return; fi
+	lacks "a C compiler, which go test -race needs: install gcc or clang"
+}
+
+need_clients_node() { npm_ci tests/integration/clients/node; }
+
+need_clients_python() {
+	local venv=$root/.tools/python requirements=$root/tests/integration/clients/python/requirements.txt
+	cmp -s "$requirements" "$venv/installed" && return
+	local python
+	python=$(command -v python3) || {
+		if apt_has python3 && apt_install python3 python3-venv; then
+			python=python3
+		else
+			lacks "Python 3.10 or later: install your system's python3 with its venv module"
+			return 0
+		fi
+	}
+	say "Python client into .tools/python"
+	rm -rf "$venv"
+	if ! "$python" -m venv "$venv" >/dev/null 2>&1; then
+		# Debian ships venv without the part that brings pip.
+		if ! { apt_has python3-venv && apt_install python3-venv && "$python" -m venv --clear "$venv" >/dev/null; }; then
+			lacks "Python's venv module: install it (Debian: apt-get install python3-venv)"
+			return 0
+		fi
+	fi
+	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+	cp "$requirements" "$venv/installed"
+}
+
+# ---------------------------------------------------------------- helpers
+
+# Installs a folder's Node packages by its lock file, unless just these are there already.
+npm_ci() {
+	local dir=$root/$1
+	cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed" && return
+	if ! have npm; then
+		# need_node has said so already when it was asked for as well.
+		[[ " ${needs[*]} " == *" node "* ]] || lacks "npm: it comes with Node.js $node_major_needed or later"
+		return 0
+	fi
+	say "npm ci in $1"
+	# The browsers come from need_browser: Playwright's own downloads are several hundred megabytes.
+	(cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null)
+	cp "$dir/package-lock.json" "$dir/node_modules/.installed"
+}
+
+# Two runs at once (a build here, tests there) must not install into one folder together.
+lock() {
+	have flock || return 0
+	mkdir -p "$root/.tools"
+	exec {lock_fd}>"$root/.tools/install.lock"
+	flock "$lock_fd"
+}
+
+needs=("$@")
+((${#needs[@]})) || needs=(redis browser node playwright)
+
+lock
+for need in "${needs[@]}"; do
+	case $need in
+		redis | browser | node | playwright | cc | clients-node | clients-python) "need_${need//-/_}" ;;
+		*)
+			say "unknown need '$need'; known: redis browser node playwright cc clients-node clients-python"
+			exit 2
+			;;
+	esac
+done
+
+if ((${#missing[@]})); then
+	say "this machine lacks:"
+	printf '  - %s\n' "${missing[@]}" >&2
+	exit 1
+fi
