@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/admin"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/admit"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/edge"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
@@ -98,15 +99,17 @@ func serve(cfg Config, log *zap.Logger) error {
 		id: "p-" + admit.NewID()[:12], config: cfg, keys: pool, log: log,
 		health: telemetry.NewHealth(checkRedis, checkFleet, checkAccept), metrics: newMetrics(reg), failed: make(chan error, 1),
 	}
-	admin := telemetry.NewAdmin(cfg.Admin.Listen, p.health, reg, log)
+	port := telemetry.NewAdmin(cfg.Admin.Listen, p.health, reg, log)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
-		admin,
+		port,
 		run.Func("redis", p.connectRedis, p.closeRedis),
 		run.Func("pool", func(ctx context.Context) error {
 			if err := p.startPool(ctx); err != nil {
 				return err
 			}
 			reg.MustRegister(newGauges(p))
+			api := admin.API{Pool: cfg.Pool, Proxy: p.id, QueueLimit: cfg.Queue.Size, Fleet: p.fleet.Snapshot, Store: p.store, Log: log}
+			api.Register(port.Handle)
 			return nil
 		}, p.stopPool),
 		run.Func("edge", p.startEdge, p.drain),
