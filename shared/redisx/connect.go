@@ -25,9 +25,9 @@ import (
 
 const (
 	// pingGap is how long a connection may be silent before it is tried.
-	pingGap = time.Second
+	pingGap = 800 * time.Millisecond
 	// answerTime is how long Redis may take to answer anything. Together with
-	// pingGap it is how late a frozen Redis is noticed: 2.5 s.
+	// pingGap it is how late a frozen Redis is noticed: 2.3 s.
 	answerTime = 1500 * time.Millisecond
 	dialTime   = 2 * time.Second
 

@@ -54,18 +54,25 @@ func classify(a address, err error) error {
 	if !errors.As(err, &re) {
 		return err
 	}
-	text := re.Error()
+	text := re.Error() // without the ERR in front that Redis sends
 	switch {
-	case hasAnyPrefix(text, "WRONGPASS", "ERR invalid password", "ERR AUTH"):
+	case hasAnyPrefix(text, "WRONGPASS", "invalid password", "AUTH "):
 		return setupf(err, "Redis at %s refuses the user or password of redis.url: %s", a, text)
 	case hasAnyPrefix(text, "NOAUTH"):
 		return setupf(err, "Redis at %s wants a password: put it into redis.url, as in redis://user:password@host:6379", a)
 	case hasAnyPrefix(text, "NOPERM"):
 		return setupf(err, "the user of redis.url may not do what is needed on Redis at %s: %s", a, text)
-	case hasAnyPrefix(text, "ERR DB index", "ERR invalid DB index", "ERR SELECT is not allowed"):
+	case hasAnyPrefix(text, "DB index", "invalid DB index", "SELECT is not allowed"):
 		return setupf(err, "Redis at %s has no database %d, which redis.url names: %s", a, a.db, text)
 	}
 	return err
+}
+
+// isReply reports whether err is what Redis answered, not a failure to get an
+// answer.
+func isReply(err error) bool {
+	var re *rueidis.RedisError
+	return errors.As(err, &re)
 }
 
 func hasAnyPrefix(s string, prefixes ...string) bool {

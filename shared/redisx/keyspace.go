@@ -37,7 +37,10 @@ func EnsureNotifications(ctx context.Context, client rueidis.Client, probeKey st
 	retry := backoff{first: 500 * time.Millisecond, last: 5 * time.Second}
 	for {
 		configured := turnOn(ctx, client)
-		err := canary(ctx, client, probeKey)
+		err := configured
+		if err == nil || isReply(err) {
+			err = canary(ctx, client, probeKey)
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -64,8 +67,9 @@ func deaf(configured error) error {
 	return setupf(nil, "Redis does not announce changes of keys although %s is on: connect to the primary itself, without a proxy that drops PSUBSCRIBE", notifyParameter)
 }
 
-// turnOn adds the missing flags to the server's configuration.
-func turnOn(ctx context.Context, client rueidis.Client) error {
+// turnOn adds the missing flags to the server's configuration. An error that
+// is a reply says that this user may not.
+func turnOn(ctx context.Context, client rueidis.CommandClient) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	got, err := client.Do(ctx, client.B().ConfigGet().Parameter(notifyParameter).Build()).AsStrMap()

@@ -80,7 +80,10 @@ func (w *Watcher) session(ctx context.Context, confirmed func()) error {
 		return err
 	}
 	defer s.close()
-	if err := turnOn(ctx, w.client); err != nil {
+	if err := turnOn(ctx, s.client); err != nil {
+		if !isReply(err) {
+			return err
+		}
 		// Not ours to set, then: EnsureNotifications has proved at the start
 		// that the server sets it.
 		w.log.Debug("cannot turn on keyspace notifications", zap.Error(err))
@@ -136,16 +139,16 @@ func (w *Watcher) signal() {
 // Wake has a value when Take has something.
 func (w *Watcher) Wake() <-chan struct{} { return w.wake }
 
-// Take returns the keys that were named since the last Take, in order of name.
+// Take returns the keys that were named since the last Take, in no order.
 // With resync it returns none: then any key may have changed.
 func (w *Watcher) Take() (keys []string, resync bool) {
 	w.mu.Lock()
-	pending := w.pending
+	defer w.mu.Unlock()
 	resync = w.resync
 	w.resync = false
-	if len(pending) > 0 {
-		w.pending = map[string]struct{}{}
+	if len(w.pending) > 0 {
+		keys = slices.Collect(maps.Keys(w.pending))
+		clear(w.pending)
 	}
-	w.mu.Unlock()
-	return slices.Sorted(maps.Keys(pending)), resync
+	return keys, resync
 }
