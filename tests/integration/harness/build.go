@@ -26,7 +26,7 @@ var Root = sync.OnceValue(func() string {
 var builds sync.Map // program → func() (string, error)
 
 // Binary returns the path of one of our programs, which is built once for each
-// test binary, with the race detector.
+// test binary.
 func Binary(t testing.TB, program string) string {
 	t.Helper()
 	once, _ := builds.LoadOrStore(program, sync.OnceValues(func() (string, error) { return build(program) }))
@@ -43,7 +43,8 @@ func build(program string) (string, error) {
 		return "", fmt.Errorf("%s is none of our programs", program)
 	}
 	path := filepath.Join(scratch(), program)
-	cmd := exec.Command("go", "build", "-race", "-o", path, ".")
+	args := append([]string{"build"}, raceFlags...)
+	cmd := exec.Command("go", append(args, "-o", path, ".")...)
 	cmd.Dir = filepath.Join(Root(), folder)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", program, err, out)

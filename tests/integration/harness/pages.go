@@ -38,6 +38,13 @@ func startPages() *Pages {
 	return p
 }
 
+// StartPages serves pages for a test that has no [Pool].
+func StartPages(t testing.TB) *Pages {
+	p := startPages()
+	t.Cleanup(p.stop)
+	return p
+}
+
 func (p *Pages) stop() {
 	p.mu.Lock()
 	for _, h := range p.holds {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/keys"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -34,8 +35,9 @@ type Pool struct {
 	Proxies []*Service
 	Workers []*Service
 
-	options Options
-	dir     string
+	options  Options
+	standIns []string
+	dir      string
 }
 
 // Quick are timings with which a test need not wait long for a lease to run
@@ -44,10 +46,30 @@ func Quick() Settings {
 	return Settings{"timing.heartbeat": "1s", "timing.process_lease": "4s", "timing.start_lease": "6s"}
 }
 
+// timing gives the scripts that a test calls the numbers of the pool.
+func timing(t testing.TB, s Settings) state.Options {
+	t.Helper()
+	o := state.DefaultOptions()
+	for key, to := range map[string]*time.Duration{
+		"timing.heartbeat": &o.Heartbeat, "timing.process_lease": &o.ProcessLease, "timing.start_lease": &o.StartLease,
+	} {
+		d, err := time.ParseDuration(s[key])
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		*to = d
+	}
+	return o
+}
+
 // New starts a pool and returns when all of it is ready. At its cleanup the
-// pool checks itself, see the package comment.
+// pool checks itself, see the package comment. A test that wants workers needs
+// browsers, so it is not for -short.
 func New(t testing.TB, o Options) *Pool {
 	t.Helper()
+	if o.Workers > 0 {
+		NeedBrowser(t)
+	}
 	p := NewEmpty(t, o)
 	for range max(1, o.Proxies) {
 		p.AddProxy(t, nil)
@@ -61,6 +83,15 @@ func New(t testing.TB, o Options) *Pool {
 	return p
 }
 
+// NeedBrowser marks a test that is left out with -short, because it starts
+// browsers.
+func NeedBrowser(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts browsers: not with -short")
+	}
+}
+
 // NewEmpty starts a pool that has a Redis and nothing else yet.
 func NewEmpty(t testing.TB, o Options) *Pool {
 	t.Helper()
@@ -71,7 +102,7 @@ func NewEmpty(t testing.TB, o Options) *Pool {
 	p := &Pool{Keys: k, options: o, dir: tempDir(t), Pages: startPages()}
 	p.Redis = startRedis(t, p.dir)
 	p.Log = followLog(p.Redis, k.Events())
-	if p.Store, err = state.New(p.Redis.Client, k, state.DefaultOptions(), nil); err != nil {
+	if p.Store, err = state.New(p.Redis.Client, k, timing(t, Quick().with(o.Common)), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.close(t) })
@@ -145,6 +176,29 @@ func URL(proxy *Service, query string) string {
 func (p *Pool) WorkerID(s *Service) string {
 	id, _ := p.Redis.do(context.Background(), "HGET", p.Keys.Endpoints(), s.Address).ToString()
 	return id
+}
+
+// JoinStandIn puts a worker into the pool of which nothing exists but what the
+// pool knows; nothing listens at its endpoint. Its lease runs out like any.
+func (p *Pool) JoinStandIn(t testing.TB, w state.Worker) {
+	t.Helper()
+	if w.Endpoint == "" {
+		w.Endpoint = loopback(Port(t))
+	}
+	if _, err := p.Store.Join(t.Context(), state.JoinRequest{Worker: w, State: state.Ready, Number: 1}); err != nil {
+		t.Fatal(err)
+	}
+	p.standIns = append(p.standIns, w.ID)
+}
+
+// LeaveStandIns takes all of them out of the pool.
+func (p *Pool) LeaveStandIns(t testing.TB) {
+	t.Helper()
+	for _, id := range p.standIns {
+		if _, err := p.Store.Leave(t.Context(), id, state.RetireDrain, 2, true); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (p *Pool) services() []*Service {

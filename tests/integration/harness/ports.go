@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Below the range from which the system takes ports for outgoing connections,
@@ -44,6 +45,15 @@ func free(address string) bool {
 		return false
 	}
 	return l.Close() == nil
+}
+
+// Listens tells whether somebody accepts connections at an address.
+func Listens(address string) bool {
+	c, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

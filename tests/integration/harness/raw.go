@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -33,10 +34,9 @@ func (a Answer) Code() string { return a.Header.Get("x-pwdist-refusal") }
 // Headers of a request; a value of "-" leaves one out that would be sent otherwise.
 type Headers map[string]string
 
-// Upgrade sends a request for a WebSocket as a stock client of this Playwright
-// version would ("" for none), and does not wait for the answer.
-func Upgrade(t testing.TB, address, target, version string, more Headers) *Raw {
-	t.Helper()
+// UpgradeHeaders are those of a stock client's request for a WebSocket, of this
+// Playwright version or of none (""), with more over them.
+func UpgradeHeaders(version string, more Headers) Headers {
 	key := make([]byte, 16)
 	_, _ = rand.Read(key) // never fails
 	h := Headers{
@@ -46,14 +46,19 @@ func Upgrade(t testing.TB, address, target, version string, more Headers) *Raw {
 	if version != "" {
 		h["User-Agent"] = "Playwright/" + version + " (x64; debian 12) node/20.0"
 	}
-	for name, value := range more {
-		h[name] = value
-	}
-	return Request(t, address, target, h)
+	maps.Copy(h, more)
+	return h
 }
 
-// Request sends a GET with exactly these headers and does not wait for the
-// answer. The connection is closed with the test.
+// Upgrade sends a request for a WebSocket as a stock client does, and does not
+// wait for the answer.
+func Upgrade(t testing.TB, address, target, version string, more Headers) *Raw {
+	t.Helper()
+	return Request(t, address, target, UpgradeHeaders(version, more))
+}
+
+// Request connects and sends a GET with exactly these headers. The connection
+// is closed with the test.
 func Request(t testing.TB, address, target string, h Headers) *Raw {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", address, Patience)
@@ -61,17 +66,24 @@ func Request(t testing.TB, address, target string, h Headers) *Raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() }) // the test may have closed it
+	r := &Raw{Conn: c, in: bufio.NewReader(c)}
+	r.Ask(t, target, h)
+	return r
+}
+
+// Ask sends one more GET.
+func (r *Raw) Ask(t testing.TB, target string, h Headers) {
+	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", target, address)
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", target, r.RemoteAddr())
 	for name, value := range h {
 		if value != "-" {
 			fmt.Fprintf(&b, "%s: %s\r\n", name, value)
 		}
 	}
-	if _, err := io.WriteString(c, b.String()+"\r\n"); err != nil {
+	if _, err := io.WriteString(r, b.String()+"\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	return &Raw{Conn: c, in: bufio.NewReader(c)}
 }
 
 // Answer waits for the answer; the body of an upgrade is not read.

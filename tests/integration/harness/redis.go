@@ -48,7 +48,7 @@ func (r *Redis) Start(t testing.TB) {
 		Args: []string{filepath.Join(Root(), "deploy/local/redis.conf"), "--port", itoa(r.port), "--dir", r.dir},
 	})
 	r.all = append(r.all, r.now)
-	Await(t, "redis-server listens", func() bool { return !free(r.Address) || !r.now.Running() })
+	Await(t, "redis-server listens", func() bool { return Listens(r.Address) || !r.now.Running() })
 	if !r.now.Running() {
 		t.Fatalf("redis-server does not start:\n%s", r.now.Tail())
 	}

@@ -1,0 +1,107 @@
+package integration_test
+
+import (
+	"net/http"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+// SIGTERM to a worker: the session that runs finishes its work, new clients get
+// the other worker, and the process ends with status 0.
+func TestWorkerDrains(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	b, done := inTheMiddle(t, p, "running")
+	leaving := p.Workers[0]
+	id := p.WorkerID(leaving)
+
+	leaving.Process().Signal(t, syscall.SIGTERM)
+	p.Log.Await(t, "the worker retires", func(e event.Event) bool { return e.Type == event.WorkerRetiring && e.Worker.ID == id })
+	p.AddWorker(t, nil).AwaitReady(t)
+	serves(t, p, "next")
+	require.NotEqual(t, id, p.Log.AwaitSession(t, "next", event.SessionStarted).Session.Worker)
+	require.True(t, leaving.Process().Running())
+
+	done()
+	require.NoError(t, b.Close())
+	require.Zero(t, leaving.Process().ExitCode(t, harness.Patience))
+	require.Equal(t, event.ReasonClientClosed, p.Log.AwaitSession(t, "running", event.SessionEnded).Session.Reason)
+	left := p.Log.Await(t, "the worker left", func(e event.Event) bool { return e.Type == event.WorkerLeft && e.Worker.ID == id })
+	require.Equal(t, "drain", left.Worker.Reason)
+}
+
+// When its drain deadline has passed, a worker ends what still runs.
+func TestWorkerDrainHasADeadline(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"drain": "1s"}})
+	b := inPage(t, p, "endless")
+	p.Workers[0].Process().Signal(t, syscall.SIGTERM)
+	b.AwaitLost(t)
+	require.Zero(t, p.Workers[0].Process().ExitCode(t, harness.Patience))
+	require.Equal(t, event.ReasonWorkerDrained, p.Log.AwaitSession(t, "endless", event.SessionEnded).Session.Reason)
+}
+
+// SIGTERM to a proxy: the session that runs finishes its work, a client that
+// waits and one that comes are told to go elsewhere, and the process ends with
+// status 0.
+func TestProxyDrains(t *testing.T) {
+	p := harness.New(t, harness.Options{Proxies: 2, Workers: 1, Worker: harness.Settings{"slots": "1"}})
+	b, done := inTheMiddle(t, p, "running")
+	waiting := harness.Upgrade(t, p.Proxy().Address, "/?name=waiting", "1.65.1", nil)
+	p.Log.AwaitSession(t, "waiting", event.SessionQueued)
+	// Connected before the drain, asking during it.
+	open := harness.Request(t, p.Proxy().Address, "/json", harness.Headers{})
+	require.Equal(t, http.StatusOK, open.Answer(t).Status)
+
+	p.Proxy().Process().Signal(t, syscall.SIGTERM)
+	got := waiting.Answer(t)
+	require.Equal(t, http.StatusServiceUnavailable, got.Status)
+	require.Equal(t, "draining", got.Code())
+	require.NotEmpty(t, got.Header.Get("Retry-After"))
+	open.Ask(t, "/?name=late", harness.UpgradeHeaders("1.65.1", nil))
+	got = open.Answer(t)
+	require.Equal(t, http.StatusServiceUnavailable, got.Status)
+	require.Equal(t, "draining", got.Code())
+	harness.Await(t, "the proxy is not ready any more", func() bool { return !p.Proxy().Ready() })
+	require.True(t, p.Proxy().Process().Running())
+
+	done()
+	require.NoError(t, b.Close())
+	require.Zero(t, p.Proxy().Process().ExitCode(t, harness.Patience))
+	require.Equal(t, event.ReasonClientClosed, p.Log.AwaitSession(t, "running", event.SessionEnded).Session.Reason)
+	_, err := harness.Visit(t, harness.URL(p.Proxies[1], "name=next"), "http://example.com/")
+	require.NoError(t, err)
+}
+
+// When its drain deadline has passed, a proxy closes what still runs.
+func TestProxyDrainHasADeadline(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Proxy: harness.Settings{"drain": "1s"}})
+	b := inPage(t, p, "endless")
+	p.Proxy().Process().Signal(t, syscall.SIGTERM)
+	b.AwaitLost(t)
+	require.Zero(t, p.Proxy().Process().ExitCode(t, harness.Patience))
+	require.Equal(t, event.ReasonProxyDrained, p.Log.AwaitSession(t, "endless", event.SessionEnded).Session.Reason)
+}
+
+// inTheMiddle connects a client that is waiting for a page when this returns.
+// The function that comes with it lets the page arrive and checks that the
+// client gets it.
+func inTheMiddle(t *testing.T, p *harness.Pool, name string) (*harness.Browser, func()) {
+	t.Helper()
+	b := harness.Connect(t, p.URL("name="+name))
+	page := b.NewContext(t).NewPage(t)
+	arrived := make(chan error, 1)
+	go func() { arrived <- page.Goto("http://example.com/hold?key=" + name) }()
+	p.Pages.Held(t, name)
+	return b, func() {
+		t.Helper()
+		p.Pages.Release(name)
+		require.NoError(t, <-arrived)
+		title, err := page.Title()
+		require.NoError(t, err)
+		require.Equal(t, harness.ExampleTitle, title)
+	}
+}

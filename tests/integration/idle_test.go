@@ -1,0 +1,74 @@
+package integration_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+// Nothing polls: while nobody uses the pool, the only commands that Redis gets
+// are heartbeats, one per process and beat, blocking reads and PINGs.
+func TestIdlePoolIsSilent(t *testing.T) {
+	const beat = time.Second // as harness.Quick has it
+	p := harness.New(t, harness.Options{Proxies: 2, Workers: 1})
+	serves(t, p, "before")
+	p.CheckSettled(t)
+
+	begin := time.Now()
+	m := p.Redis.Monitor(t)
+	harness.Await(t, "each process has sent four heartbeats", func() bool {
+		beats := count(m.Seen(), "EVALSHA")
+		for _, n := range beats {
+			if n < 4 {
+				return false
+			}
+		}
+		return len(beats) == 3
+	})
+	took := time.Since(begin)
+	seen := m.Stop()
+	require.Greater(t, took, 2*beat)
+
+	for _, s := range seen {
+		require.Contains(t, []string{"EVALSHA", "XREAD", "PING"}, s.Command, s.Line)
+		if s.Command == "XREAD" {
+			require.Contains(t, strings.ToUpper(s.Line), `"BLOCK"`, s.Line)
+		}
+	}
+	most := int(took/beat) + 1
+	for client, n := range count(seen, "EVALSHA") {
+		require.LessOrEqual(t, n, most, "heartbeats of %s in %s", client, took)
+	}
+	// A blocking read lasts long, or it would be a poll by another name.
+	for client, n := range count(seen, "XREAD") {
+		require.LessOrEqual(t, n, 1+int(took/(5*time.Second)), "blocking reads of %s in %s", client, took)
+	}
+	for client, n := range count(seen, "PING") {
+		require.LessOrEqual(t, n, most, "PINGs of %s in %s", client, took)
+	}
+	t.Logf("in %s: %d heartbeats, %d blocking reads, %d PINGs of three processes", took.Round(time.Millisecond),
+		sum(count(seen, "EVALSHA")), sum(count(seen, "XREAD")), sum(count(seen, "PING")))
+}
+
+// count counts the commands of each connection.
+func count(seen []harness.Seen, command string) map[string]int {
+	n := map[string]int{}
+	for _, s := range seen {
+		if s.Command == command {
+			n[s.Client]++
+		}
+	}
+	return n
+}
+
+func sum(counts map[string]int) int {
+	all := 0
+	for _, n := range counts {
+		all += n
+	}
+	return all
+}

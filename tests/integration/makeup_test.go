@@ -1,0 +1,111 @@
+package integration_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+// The one command of the README: it says where the pool serves, starts again
+// what is killed, and leaves nothing behind after a Ctrl-C.
+func TestMakeUp(t *testing.T) {
+	harness.NeedBrowser(t)
+	pages := harness.StartPages(t)
+	port := harness.Port(t)
+	pids := t.TempDir()
+	up := harness.Start(t, t.TempDir(), harness.Command{
+		Name: "make-up", Path: "make", Args: []string{"--no-print-directory", "up"}, Dir: harness.Root(), Group: true,
+		Env: []string{
+			"PWDIST_UP_PORT=" + itoa(port), "PWDIST_UP_ADMIN_PORT=" + itoa(harness.Port(t)),
+			"PWDIST_UP_WORKER_PORT=" + itoa(harness.Port(t)), "PWDIST_UP_WORKER_ADMIN_PORT=" + itoa(harness.Port(t)),
+			"PWDIST_UP_REDIS_PORT=" + itoa(harness.Port(t)), "PWDIST_UP_PIDFILE_DIR=" + pids,
+			"PWDIST_BROWSER__ARGS=" + harness.List(pages.BrowserArgs()...),
+		},
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("make up printed:\n%s", up.Tail())
+		}
+		up.Kill()
+	})
+	harness.AwaitWithin(t, 4*harness.Patience, "make up says where the pool serves", func() bool {
+		return strings.Contains(up.Output(), fmt.Sprintf("playwright-distributed serves at ws://localhost:%d\n", port)) || !up.Running()
+	})
+	require.True(t, up.Running())
+	url := fmt.Sprintf("ws://localhost:%d", port)
+	served := func(when string) {
+		t.Helper()
+		title, err := harness.Visit(t, url, "https://example.com/")
+		require.NoError(t, err, when)
+		require.Equal(t, harness.ExampleTitle, title, when)
+	}
+	served("at first")
+
+	for _, part := range []string{"worker1", "proxy", "redis"} {
+		b := harness.Connect(t, url)
+		page := b.OpenPage(t, "http://example.com/")
+		pid := pidOf(t, pids, part)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		if part == "redis" {
+			works(t, page)
+			require.NoError(t, b.Close())
+		} else {
+			b.AwaitLost(t)
+		}
+		harness.Await(t, part+" runs again", func() bool {
+			now, err := readPID(pids, part)
+			return err == nil && now != pid
+		})
+		if part == "proxy" {
+			// There is no other proxy, so its clients have to try again.
+			harness.Await(t, "the proxy accepts connections", func() bool { return harness.Listens("localhost:" + itoa(port)) })
+		}
+		served("after " + part + " was killed")
+	}
+
+	family := up.Descendants()
+	require.NotEmpty(t, family)
+	up.SignalGroup(t, syscall.SIGINT)
+	select {
+	case <-up.Done():
+	case <-time.After(harness.Patience):
+		t.Fatal("make up does not end after SIGINT")
+	}
+	harness.Await(t, "all its processes are gone", func() bool {
+		for _, member := range family {
+			if member.Alive() {
+				return false
+			}
+		}
+		return true
+	})
+	left, err := filepath.Glob(filepath.Join(pids, "*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func pidOf(t *testing.T, dir, part string) int {
+	t.Helper()
+	pid, err := readPID(dir, part)
+	require.NoError(t, err)
+	return pid
+}
+
+func readPID(dir, part string) (int, error) {
+	b, err := os.ReadFile(filepath.Join(dir, part+".pid"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
