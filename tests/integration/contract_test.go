@@ -78,7 +78,9 @@ func TestClientContract(t *testing.T) {
 		}
 		var types []string
 		for _, line := range tail("--json", "--session", p.Log.AwaitSession(t, "raw", event.SessionEnded).Session.ID) {
-			var e struct{ Type string }
+			var e struct {
+				Type string `json:"type"`
+			}
 			require.NoError(t, json.Unmarshal([]byte(line), &e), line)
 			types = append(types, e.Type)
 		}

@@ -38,7 +38,7 @@ func TestReadmeSamples(t *testing.T) {
 	})
 	t.Run("playwright-test", func(t *testing.T) {
 		dir := nodeProject(t)
-		write(t, dir, "playwright.config.js", sample(t, "playwright-test"))
+		write(t, dir, "playwright.config.ts", sample(t, "playwright-test"))
 		write(t, dir, "page.spec.js", `
 import { test, expect } from '@playwright/test';
 for (const n of [1, 2, 3]) {

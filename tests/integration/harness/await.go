@@ -13,16 +13,16 @@ const look = 10 * time.Millisecond
 
 // Await returns when ok does, and fails the test with what was awaited when
 // that takes longer than Patience.
-func Await(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	AwaitWithin(t, Patience, what, ok)
+func Await(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	AwaitWithin(tb, Patience, what, ok)
 }
 
 // AwaitWithin is Await with a deadline of its own.
-func AwaitWithin(t testing.TB, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
+func AwaitWithin(tb testing.TB, limit time.Duration, what string, ok func() bool) {
+	tb.Helper()
 	if !holds(limit, ok) {
-		t.Fatalf("waited %s in vain until %s", limit, what)
+		tb.Fatalf("waited %s in vain until %s", limit, what)
 	}
 }
 

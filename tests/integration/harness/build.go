@@ -23,25 +23,30 @@ var Root = sync.OnceValue(func() string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..")
 })
 
-var builds sync.Map // program → func() (string, error)
+var builds = func() map[string]func() (string, error) {
+	m := map[string]func() (string, error){}
+	for program, folder := range programs {
+		m[program] = sync.OnceValues(func() (string, error) { return build(program, folder) })
+	}
+	return m
+}()
 
 // Binary returns the path of one of our programs, which is built once for each
 // test binary.
-func Binary(t testing.TB, program string) string {
-	t.Helper()
-	once, _ := builds.LoadOrStore(program, sync.OnceValues(func() (string, error) { return build(program) }))
-	path, err := once.(func() (string, error))()
+func Binary(tb testing.TB, program string) string {
+	tb.Helper()
+	once, ok := builds[program]
+	if !ok {
+		tb.Fatalf("%s is none of our programs", program)
+	}
+	path, err := once()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
-func build(program string) (string, error) {
-	folder, ok := programs[program]
-	if !ok {
-		return "", fmt.Errorf("%s is none of our programs", program)
-	}
+func build(program, folder string) (string, error) {
 	path := filepath.Join(scratch(), program)
 	args := append([]string{"build"}, raceFlags...)
 	cmd := exec.Command("go", append(args, "-o", path, ".")...)

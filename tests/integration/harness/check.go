@@ -13,18 +13,18 @@ import (
 // nothing of them is left: no slot is taken, nobody waits (I3, I4), state and
 // log agree (I6), and the log is consistent (see CheckLog). It is for a pool
 // that nobody uses any more.
-func (p *Pool) CheckSettled(t testing.TB) {
-	t.Helper()
+func (p *Pool) CheckSettled(tb testing.TB) {
+	tb.Helper()
 	var s Snapshot
-	if !holds(Patience, func() bool { s = p.Snapshot(t); return s.settled() }) {
-		t.Errorf("after %s without clients there is still something of their sessions: sessions %v, held %v, waiting %v, leases %v, owned %v",
+	if !holds(Patience, func() bool { s = p.Snapshot(tb); return s.settled() }) {
+		tb.Errorf("after %s without clients there is still something of their sessions: sessions %v, held %v, waiting %v, leases %v, owned %v",
 			Patience, s.Sessions, s.Held, s.Waiting, s.Leases, s.Owned)
 	}
 	for _, d := range s.FoldDifferences() {
-		t.Errorf("I6: %s", d)
+		tb.Errorf("I6: %s", d)
 	}
 	for _, problem := range CheckLog(s.Events) {
-		t.Error(problem)
+		tb.Error(problem)
 	}
 }
 
@@ -33,10 +33,10 @@ func (s Snapshot) settled() bool {
 }
 
 // CheckNow checks, at any moment, that state and log agree (I6).
-func (p *Pool) CheckNow(t testing.TB) {
-	t.Helper()
-	for _, d := range p.Snapshot(t).FoldDifferences() {
-		t.Errorf("I6: %s", d)
+func (p *Pool) CheckNow(tb testing.TB) {
+	tb.Helper()
+	for _, d := range p.Snapshot(tb).FoldDifferences() {
+		tb.Errorf("I6: %s", d)
 	}
 }
 
@@ -51,7 +51,7 @@ func CheckLog(events []event.Event) []string {
 	}
 	for id, last := range c.phase {
 		if last != event.SessionEnded && last != event.SessionRejected {
-			c.report("I2: session %s: %s is the last of it", id, last)
+			c.reportf("I2: session %s: %s is the last of it", id, last)
 		}
 	}
 	return c.problems
@@ -65,7 +65,7 @@ type logCheck struct {
 	slots    map[string]int64      // also of workers that have gone
 }
 
-func (c *logCheck) report(format string, args ...any) {
+func (c *logCheck) reportf(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
@@ -81,7 +81,7 @@ var before = map[event.Type][]event.Type{
 
 func (c *logCheck) add(e event.Event) {
 	if c.ids[e.ID] {
-		c.report("event %s stands in the log twice", e.ID)
+		c.reportf("event %s stands in the log twice", e.ID)
 	}
 	c.ids[e.ID] = true
 	c.fold.Apply(e)
@@ -94,16 +94,16 @@ func (c *logCheck) add(e event.Event) {
 	id := e.Session.ID
 	if last := c.phase[id]; !slices.Contains(before[e.Type], last) {
 		if last == event.SessionEnded && e.Type == event.SessionEnded {
-			c.report("I2: session %s ended twice", id)
+			c.reportf("I2: session %s ended twice", id)
 		} else {
-			c.report("session %s: %s after %q", id, e.Type, last)
+			c.reportf("session %s: %s after %q", id, e.Type, last)
 		}
 	}
 	c.phase[id] = e.Type
 	if e.Type == event.SessionAssigned || e.Type == event.SessionStarted {
 		w := e.Session.Worker
 		if load := int64(len(c.fold.Held(w))); load > c.slots[w] {
-			c.report("I1: worker %s has %d sessions and %d slots", w, load, c.slots[w])
+			c.reportf("I1: worker %s has %d sessions and %d slots", w, load, c.slots[w])
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,19 +43,20 @@ type answer struct {
 	Lost  int             `json:"lost"`
 }
 
-var driverOnce struct {
-	sync.Once
-	d   *driver
-	err error
+// theOnly starts the driver when it is first wanted.
+var theOnly struct {
+	once sync.Once
+	d    *driver
+	err  error
 }
 
-func theDriver(t testing.TB) *driver {
-	t.Helper()
-	driverOnce.Do(func() { driverOnce.d, driverOnce.err = startDriver() })
-	if driverOnce.err != nil {
-		t.Fatal(driverOnce.err)
+func theDriver(tb testing.TB) *driver {
+	tb.Helper()
+	theOnly.once.Do(func() { theOnly.d, theOnly.err = startDriver() })
+	if theOnly.err != nil {
+		tb.Fatal(theOnly.err)
 	}
-	return driverOnce.d
+	return theOnly.d
 }
 
 func startDriver() (*driver, error) {
@@ -81,7 +83,7 @@ func startDriver() (*driver, error) {
 
 // stopDriver ends the process, if there is one.
 func stopDriver() {
-	d := driverOnce.d
+	d := theOnly.d
 	if d == nil {
 		return
 	}
@@ -117,8 +119,8 @@ func (d *driver) read(out io.Reader) {
 		}
 		d.mu.Unlock()
 	}
-	err := d.cmd.Wait()
-	d.fail(fmt.Errorf("the Node client has ended: %v", err))
+	_ = d.cmd.Wait() // the state tells more
+	d.fail(errors.New("the Node client has ended: " + d.cmd.ProcessState.String()))
 	close(d.done)
 }
 
@@ -162,9 +164,7 @@ func (d *driver) begin(op string, a args) <-chan answer {
 	d.last++
 	d.calls[d.last] = to
 	command := args{"id": d.last, "op": op}
-	for k, v := range a {
-		command[k] = v
-	}
+	maps.Copy(command, a)
 	line, err := json.Marshal(command)
 	if err == nil {
 		_, err = d.in.Write(append(line, '\n'))
@@ -212,6 +212,7 @@ func (o ConnectOptions) args(url string) args {
 // Browser is a connected client.
 type Browser struct {
 	handle
+
 	Version string
 	lost    chan struct{}
 }
@@ -232,28 +233,28 @@ func deadline() (context.Context, context.CancelFunc) {
 }
 
 // Connect connects a stock client. The browser is closed with the test.
-func Connect(t testing.TB, url string, options ...ConnectOptions) *Browser {
-	t.Helper()
-	b, err := TryConnect(t, url, options...)
+func Connect(tb testing.TB, url string, options ...ConnectOptions) *Browser {
+	tb.Helper()
+	b, err := TryConnect(tb, url, options...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
 // TryConnect is Connect for a client that may be refused. It may run in
 // another goroutine than the test's.
-func TryConnect(t testing.TB, url string, options ...ConnectOptions) (*Browser, error) {
-	return tryConnect(t, "connect", url, options...)
+func TryConnect(tb testing.TB, url string, options ...ConnectOptions) (*Browser, error) {
+	return tryConnect(tb, "connect", url, options...)
 }
 
 // TryConnectOverCDP connects a client that speaks the Chrome DevTools Protocol.
-func TryConnectOverCDP(t testing.TB, url string, options ...ConnectOptions) (*Browser, error) {
-	return tryConnect(t, "connectOverCDP", url, options...)
+func TryConnectOverCDP(tb testing.TB, url string, options ...ConnectOptions) (*Browser, error) {
+	return tryConnect(tb, "connectOverCDP", url, options...)
 }
 
-func tryConnect(t testing.TB, op, url string, options ...ConnectOptions) (*Browser, error) {
-	d := theDriver(t)
+func tryConnect(tb testing.TB, op, url string, options ...ConnectOptions) (*Browser, error) {
+	d := theDriver(tb)
 	var o ConnectOptions
 	if len(options) > 0 {
 		o = options[0]
@@ -265,8 +266,8 @@ func tryConnect(t testing.TB, op, url string, options ...ConnectOptions) (*Brows
 		return nil, err
 	}
 	var made struct {
-		Handle  int
-		Version string
+		Handle  int    `json:"handle"`
+		Version string `json:"version"`
 	}
 	if err := json.Unmarshal(value, &made); err != nil {
 		return nil, err
@@ -275,18 +276,18 @@ func tryConnect(t testing.TB, op, url string, options ...ConnectOptions) (*Brows
 	d.mu.Lock()
 	b.lost = d.lostLocked(made.Handle)
 	d.mu.Unlock()
-	t.Cleanup(func() { _ = b.Close() })
+	tb.Cleanup(func() { _ = b.Close() })
 	return b, nil
 }
 
 // Visit has a stock client connect, open a page in a context of its own, read
 // its title and close.
-func Visit(t testing.TB, url, page string) (title string, err error) {
+func Visit(tb testing.TB, url, page string) (title string, err error) {
 	a := ConnectOptions{}.args(url)
 	a["page"] = page
 	ctx, cancel := deadline()
 	defer cancel()
-	return as[string](theDriver(t).call(ctx, "visit", a))
+	return as[string](theDriver(tb).call(ctx, "visit", a))
 }
 
 func as[T any](value json.RawMessage, err error) (T, error) {
@@ -317,12 +318,12 @@ func (h handle) Close() error {
 func (b *Browser) Lost() <-chan struct{} { return b.lost }
 
 // AwaitLost returns when the client has seen its connection end.
-func (b *Browser) AwaitLost(t testing.TB) {
-	t.Helper()
+func (b *Browser) AwaitLost(tb testing.TB) {
+	tb.Helper()
 	select {
 	case <-b.lost:
 	case <-time.After(Patience):
-		t.Fatalf("the client has not seen its connection end within %s", Patience)
+		tb.Fatalf("the client has not seen its connection end within %s", Patience)
 	}
 }
 
@@ -330,21 +331,21 @@ func (b *Browser) AwaitLost(t testing.TB) {
 func (b *Browser) Connected() bool { return !closed(b.lost) }
 
 // Contexts counts the contexts that the client sees.
-func (b *Browser) Contexts(t testing.TB) int {
-	t.Helper()
-	return must[int](t)(as[int](b.call("contexts", nil)))
+func (b *Browser) Contexts(tb testing.TB) int {
+	tb.Helper()
+	return must[int](tb)(as[int](b.call("contexts", nil)))
 }
 
 // NewContext makes a context.
-func (b *Browser) NewContext(t testing.TB) *Context {
-	t.Helper()
-	return &Context{handle{b.d, must[int](t)(as[int](b.call("newContext", nil)))}}
+func (b *Browser) NewContext(tb testing.TB) *Context {
+	tb.Helper()
+	return &Context{handle{b.d, must[int](tb)(as[int](b.call("newContext", nil)))}}
 }
 
 // NewPage makes a page.
-func (c *Context) NewPage(t testing.TB) *Page {
-	t.Helper()
-	return &Page{handle{c.d, must[int](t)(as[int](c.call("newPage", nil)))}}
+func (c *Context) NewPage(tb testing.TB) *Page {
+	tb.Helper()
+	return &Page{handle{c.d, must[int](tb)(as[int](c.call("newPage", nil)))}}
 }
 
 // Cookie is a cookie of a context.
@@ -355,15 +356,15 @@ type Cookie struct {
 }
 
 // AddCookies puts cookies into the context.
-func (c *Context) AddCookies(t testing.TB, cookies ...Cookie) {
-	t.Helper()
-	must[json.RawMessage](t)(c.call("addCookies", args{"cookies": cookies}))
+func (c *Context) AddCookies(tb testing.TB, cookies ...Cookie) {
+	tb.Helper()
+	must[json.RawMessage](tb)(c.call("addCookies", args{"cookies": cookies}))
 }
 
 // Cookies lists the cookies of the context.
-func (c *Context) Cookies(t testing.TB) []Cookie {
-	t.Helper()
-	return must[[]Cookie](t)(as[[]Cookie](c.call("cookies", nil)))
+func (c *Context) Cookies(tb testing.TB) []Cookie {
+	tb.Helper()
+	return must[[]Cookie](tb)(as[[]Cookie](c.call("cookies", nil)))
 }
 
 // Goto opens an address.
@@ -377,9 +378,9 @@ func (p *Page) Title() (string, error) { return as[string](p.call("title", nil))
 
 // Evaluate runs an expression in the page and returns its value as text; null
 // is empty.
-func (p *Page) Evaluate(t testing.TB, expression string) string {
-	t.Helper()
-	value := must[json.RawMessage](t)(p.call("evaluate", args{"expression": expression}))
+func (p *Page) Evaluate(tb testing.TB, expression string) string {
+	tb.Helper()
+	value := must[json.RawMessage](tb)(p.call("evaluate", args{"expression": expression}))
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		return text
@@ -387,22 +388,22 @@ func (p *Page) Evaluate(t testing.TB, expression string) string {
 	return strings.TrimPrefix(string(value), "null")
 }
 
-func must[T any](t testing.TB) func(T, error) T {
+func must[T any](tb testing.TB) func(T, error) T {
 	return func(v T, err error) T {
-		t.Helper()
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v
 	}
 }
 
 // OpenPage makes a page in a context of its own and opens an address.
-func (b *Browser) OpenPage(t testing.TB, url string) *Page {
-	t.Helper()
-	page := b.NewContext(t).NewPage(t)
+func (b *Browser) OpenPage(tb testing.TB, url string) *Page {
+	tb.Helper()
+	page := b.NewContext(tb).NewPage(tb)
 	if err := page.Goto(url); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return page
 }

@@ -94,14 +94,14 @@ func (l *Log) Count(kind event.Type) int {
 
 // Await returns the first event, of those there are and those to come, for
 // which match is true.
-func (l *Log) Await(t testing.TB, what string, match func(event.Event) bool) event.Event {
-	t.Helper()
-	return l.AwaitAfter(t, 0, what, match)
+func (l *Log) Await(tb testing.TB, what string, match func(event.Event) bool) event.Event {
+	tb.Helper()
+	return l.AwaitAfter(tb, 0, what, match)
 }
 
 // AwaitAfter is Await without the first n events.
-func (l *Log) AwaitAfter(t testing.TB, n int, what string, match func(event.Event) bool) event.Event {
-	t.Helper()
+func (l *Log) AwaitAfter(tb testing.TB, n int, what string, match func(event.Event) bool) event.Event {
+	tb.Helper()
 	end := time.After(Patience)
 	for {
 		l.mu.Lock()
@@ -115,15 +115,15 @@ func (l *Log) AwaitAfter(t testing.TB, n int, what string, match func(event.Even
 		select {
 		case <-changed:
 		case <-end:
-			t.Fatalf("waited %s in vain for the event: %s", Patience, what)
+			tb.Fatalf("waited %s in vain for the event: %s", Patience, what)
 		}
 	}
 }
 
 // AwaitSession waits for an event of a session, given by its id or name.
-func (l *Log) AwaitSession(t testing.TB, session string, kind event.Type) event.Event {
-	t.Helper()
-	return l.Await(t, string(kind)+" of "+session, func(e event.Event) bool {
+func (l *Log) AwaitSession(tb testing.TB, session string, kind event.Type) event.Event {
+	tb.Helper()
+	return l.Await(tb, string(kind)+" of "+session, func(e event.Event) bool {
 		return e.Type == kind && e.Session != nil && (e.Session.ID == session || e.Session.Name == session)
 	})
 }

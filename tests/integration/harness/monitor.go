@@ -26,38 +26,38 @@ type Seen struct {
 	Line    string // the command with its arguments
 }
 
-// +1700000000.123456 [0 127.0.0.1:5000] "GET" "key"
+// A line is like +1700000000.123456 [0 127.0.0.1:5000] "GET" "key".
 var monitored = regexp.MustCompile(`^\+[0-9.]+ \[[0-9]+ ([^\]]+)\] ("([^"]*)".*)$`)
 
 // Monitor starts to record.
-func (r *Redis) Monitor(t testing.TB) *Monitor {
-	t.Helper()
-	own := r.ownConnections(t)
+func (r *Redis) Monitor(tb testing.TB) *Monitor {
+	tb.Helper()
+	own := r.ownConnections(tb)
 	conn, err := net.Dial("tcp", r.Address)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	m := &Monitor{conn: conn, done: make(chan struct{})}
 	if _, err := conn.Write([]byte("MONITOR\r\n")); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	in := bufio.NewReader(conn)
 	if ok, err := in.ReadString('\n'); err != nil || ok != "+OK\r\n" {
-		t.Fatalf("MONITOR: %q %v", ok, err)
+		tb.Fatalf("MONITOR: %q %v", ok, err)
 	}
 	go m.read(in, own)
 	return m
 }
 
-func (r *Redis) ownConnections(t testing.TB) map[string]bool {
+func (r *Redis) ownConnections(tb testing.TB) map[string]bool {
 	list, err := r.do(context.Background(), "CLIENT", "LIST").ToString()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	own := map[string]bool{}
 	for row := range strings.Lines(list) {
 		var address, name string
-		for _, f := range strings.Fields(row) {
+		for f := range strings.FieldsSeq(row) {
 			if v, ok := strings.CutPrefix(f, "addr="); ok {
 				address = v
 			}

@@ -39,9 +39,9 @@ func startPages() *Pages {
 }
 
 // StartPages serves pages for a test that has no [Pool].
-func StartPages(t testing.TB) *Pages {
+func StartPages(tb testing.TB) *Pages {
 	p := startPages()
-	t.Cleanup(p.stop)
+	tb.Cleanup(p.stop)
 	return p
 }
 
@@ -86,14 +86,14 @@ func (p *Pages) hold(key string) *hold {
 }
 
 // Held returns when a browser waits for the page of this key.
-func (p *Pages) Held(t testing.TB, key string) {
-	t.Helper()
+func (p *Pages) Held(tb testing.TB, key string) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	select {
 	case <-p.hold(key).arrived:
 	case <-ctx.Done():
-		t.Fatalf("no browser asked for the page %q", key)
+		tb.Fatalf("no browser asked for the page %q", key)
 	}
 }
 

@@ -47,15 +47,15 @@ func Quick() Settings {
 }
 
 // timing gives the scripts that a test calls the numbers of the pool.
-func timing(t testing.TB, s Settings) state.Options {
-	t.Helper()
+func timing(tb testing.TB, s Settings) state.Options {
+	tb.Helper()
 	o := state.DefaultOptions()
 	for key, to := range map[string]*time.Duration{
 		"timing.heartbeat": &o.Heartbeat, "timing.process_lease": &o.ProcessLease, "timing.start_lease": &o.StartLease,
 	} {
 		d, err := time.ParseDuration(s[key])
 		if err != nil {
-			t.Fatalf("%s: %v", key, err)
+			tb.Fatalf("%s: %v", key, err)
 		}
 		*to = d
 	}
@@ -65,76 +65,76 @@ func timing(t testing.TB, s Settings) state.Options {
 // New starts a pool and returns when all of it is ready. At its cleanup the
 // pool checks itself, see the package comment. A test that wants workers needs
 // browsers, so it is not for -short.
-func New(t testing.TB, o Options) *Pool {
-	t.Helper()
+func New(tb testing.TB, o Options) *Pool {
+	tb.Helper()
 	if o.Workers > 0 {
-		NeedBrowser(t)
+		NeedBrowser(tb)
 	}
-	p := NewEmpty(t, o)
+	p := NewEmpty(tb, o)
 	for range max(1, o.Proxies) {
-		p.AddProxy(t, nil)
+		p.AddProxy(tb, nil)
 	}
 	for range o.Workers {
-		p.AddWorker(t, nil)
+		p.AddWorker(tb, nil)
 	}
 	for _, s := range p.services() {
-		s.AwaitReady(t)
+		s.AwaitReady(tb)
 	}
 	return p
 }
 
 // NeedBrowser marks a test that is left out with -short, because it starts
 // browsers.
-func NeedBrowser(t testing.TB) {
-	t.Helper()
+func NeedBrowser(tb testing.TB) {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("starts browsers: not with -short")
+		tb.Skip("starts browsers: not with -short")
 	}
 }
 
 // NewEmpty starts a pool that has a Redis and nothing else yet.
-func NewEmpty(t testing.TB, o Options) *Pool {
-	t.Helper()
+func NewEmpty(tb testing.TB, o Options) *Pool {
+	tb.Helper()
 	k, err := keys.For("default")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	p := &Pool{Keys: k, options: o, dir: tempDir(t), Pages: startPages()}
-	p.Redis = startRedis(t, p.dir)
+	p := &Pool{Keys: k, options: o, dir: tempDir(tb), Pages: startPages()}
+	p.Redis = startRedis(tb, p.dir)
 	p.Log = followLog(p.Redis, k.Events())
-	if p.Store, err = state.New(p.Redis.Client, k, timing(t, Quick().with(o.Common)), nil); err != nil {
-		t.Fatal(err)
+	if p.Store, err = state.New(p.Redis.Client, k, timing(tb, Quick().with(o.Common)), nil); err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { p.close(t) })
+	tb.Cleanup(func() { p.close(tb) })
 	return p
 }
 
 // AddProxy starts one more proxy and does not wait for it.
-func (p *Pool) AddProxy(t testing.TB, more Settings) *Service {
-	t.Helper()
-	s := p.add("proxy", Binary(t, "pwdist-proxy"), Port(t), Port(t), p.options.Proxy, more)
+func (p *Pool) AddProxy(tb testing.TB, more Settings) *Service {
+	tb.Helper()
+	s := p.add("proxy", Binary(tb, "pwdist-proxy"), Port(tb), Port(tb), p.options.Proxy, more)
 	p.Proxies = append(p.Proxies, s)
 	s.Name += itoa(len(p.Proxies))
 	s.command.Name = s.Name
-	s.Start(t)
+	s.Start(tb)
 	return s
 }
 
 // AddWorker starts one more worker and does not wait for it.
-func (p *Pool) AddWorker(t testing.TB, more Settings) *Service {
-	t.Helper()
-	port := Port(t)
+func (p *Pool) AddWorker(tb testing.TB, more Settings) *Service {
+	tb.Helper()
+	port := Port(tb)
 	of := Settings{
 		"advertise":      loopback(port),
 		"browser.args":   List(p.Pages.BrowserArgs()...),
 		"playwright.dir": PlaywrightDir(),
 	}.with(p.options.Worker)
-	s := p.add("worker", Binary(t, "pwdist-worker"), port, Port(t), of, more)
+	s := p.add("worker", Binary(tb, "pwdist-worker"), port, Port(tb), of, more)
 	s.supervise = p.options.Supervise
 	p.Workers = append(p.Workers, s)
 	s.Name += itoa(len(p.Workers))
 	s.command.Name = s.Name
-	s.Start(t)
+	s.Start(tb)
 	return s
 }
 
@@ -180,23 +180,23 @@ func (p *Pool) WorkerID(s *Service) string {
 
 // JoinStandIn puts a worker into the pool of which nothing exists but what the
 // pool knows; nothing listens at its endpoint. Its lease runs out like any.
-func (p *Pool) JoinStandIn(t testing.TB, w state.Worker) {
-	t.Helper()
+func (p *Pool) JoinStandIn(tb testing.TB, w state.Worker) {
+	tb.Helper()
 	if w.Endpoint == "" {
-		w.Endpoint = loopback(Port(t))
+		w.Endpoint = loopback(Port(tb))
 	}
-	if _, err := p.Store.Join(t.Context(), state.JoinRequest{Worker: w, State: state.Ready, Number: 1}); err != nil {
-		t.Fatal(err)
+	if _, err := p.Store.Join(tb.Context(), state.JoinRequest{Worker: w, State: state.Ready, Number: 1}); err != nil {
+		tb.Fatal(err)
 	}
 	p.standIns = append(p.standIns, w.ID)
 }
 
 // LeaveStandIns takes all of them out of the pool.
-func (p *Pool) LeaveStandIns(t testing.TB) {
-	t.Helper()
+func (p *Pool) LeaveStandIns(tb testing.TB) {
+	tb.Helper()
 	for _, id := range p.standIns {
-		if _, err := p.Store.Leave(t.Context(), id, state.RetireDrain, 2, true); err != nil {
-			t.Fatal(err)
+		if _, err := p.Store.Leave(tb.Context(), id, state.RetireDrain, 2, true); err != nil {
+			tb.Fatal(err)
 		}
 	}
 }
@@ -205,27 +205,27 @@ func (p *Pool) services() []*Service {
 	return append(append([]*Service{}, p.Workers...), p.Proxies...)
 }
 
-func (p *Pool) close(t testing.TB) {
+func (p *Pool) close(tb testing.TB) {
 	// While everything runs, and again when all have left.
-	if !t.Failed() {
-		p.CheckSettled(t)
+	if !tb.Failed() {
+		p.CheckSettled(tb)
 	}
 	var all sync.WaitGroup
 	for _, s := range p.services() {
-		all.Go(func() { s.finish(t, t.Failed()) })
+		all.Go(func() { s.finish(tb, tb.Failed()) })
 	}
 	all.Wait()
-	if !t.Failed() {
-		p.CheckSettled(t)
+	if !tb.Failed() {
+		p.CheckSettled(tb)
 	}
 	for _, s := range p.services() {
-		s.report(t)
+		s.report(tb)
 	}
-	if t.Failed() {
-		t.Logf("── events\n%s", p.Log.Text())
+	if tb.Failed() {
+		tb.Logf("── events\n%s", p.Log.Text())
 	}
 	p.Log.stop()
-	p.Redis.stop(t)
+	p.Redis.stop(tb)
 	<-p.Log.stopped // its read ends with Redis
 	p.Pages.stop()
 }

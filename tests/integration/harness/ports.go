@@ -14,16 +14,16 @@ import (
 const firstPort, lastPort = 20000, 32000
 
 var ports struct {
-	sync.Mutex
+	mu    sync.Mutex
 	given map[int]bool
 }
 
 // Port returns a free loopback port that this test binary has not handed out
 // before.
-func Port(t testing.TB) int {
-	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
+func Port(tb testing.TB) int {
+	tb.Helper()
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
 	if ports.given == nil {
 		ports.given = map[int]bool{}
 	}
@@ -35,7 +35,7 @@ func Port(t testing.TB) int {
 		ports.given[p] = true
 		return p
 	}
-	t.Fatal("found no free port")
+	tb.Fatal("found no free port")
 	return 0
 }
 

@@ -33,11 +33,11 @@ type Command struct {
 
 // Start runs a program. Its output goes to a file in dir that a failing test
 // shows. The caller sees to it that it ends.
-func Start(t testing.TB, dir string, c Command) *Process {
-	t.Helper()
+func Start(tb testing.TB, dir string, c Command) *Process {
+	tb.Helper()
 	p, err := start(dir, c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
@@ -81,18 +81,18 @@ func (p *Process) Running() bool {
 }
 
 // Signal sends a signal to the process; to one that has ended it does nothing.
-func (p *Process) Signal(t testing.TB, s syscall.Signal) {
-	t.Helper()
+func (p *Process) Signal(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Fatalf("signal %s: %v", p.Name, err)
+		tb.Fatalf("signal %s: %v", p.Name, err)
 	}
 }
 
 // SignalGroup sends a signal to the whole process group, as a terminal does.
-func (p *Process) SignalGroup(t testing.TB, s syscall.Signal) {
-	t.Helper()
+func (p *Process) SignalGroup(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
 	if err := syscall.Kill(-p.PID(), s); err != nil {
-		t.Fatalf("signal the group of %s: %v", p.Name, err)
+		tb.Fatalf("signal the group of %s: %v", p.Name, err)
 	}
 }
 
@@ -124,13 +124,13 @@ func (p *Process) Kill() {
 
 // ExitCode waits for the end of the process and returns its status, -1 after a
 // signal.
-func (p *Process) ExitCode(t testing.TB, limit time.Duration) int {
-	t.Helper()
+func (p *Process) ExitCode(tb testing.TB, limit time.Duration) int {
+	tb.Helper()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		t.Fatalf("%s (pid %d) has not ended after %s; it logged:\n%s", p.Name, p.PID(), limit, p.Tail())
+		tb.Fatalf("%s (pid %d) has not ended after %s; it logged:\n%s", p.Name, p.PID(), limit, p.Tail())
 		return 0
 	}
 }
@@ -158,9 +158,9 @@ func (p *Process) Tail() string {
 func (p *Process) Descendants() []Proc { return Descendants(p.PID()) }
 
 // showOnFailure prints the output when the test has failed.
-func (p *Process) showOnFailure(t testing.TB) {
-	if t.Failed() {
-		t.Logf("── %s (pid %d, %s)\n%s", p.Name, p.PID(), filepath.Base(p.log), p.Tail())
+func (p *Process) showOnFailure(tb testing.TB) {
+	if tb.Failed() {
+		tb.Logf("── %s (pid %d, %s)\n%s", p.Name, p.PID(), filepath.Base(p.log), p.Tail())
 	}
 }
 

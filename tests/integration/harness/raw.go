@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -52,28 +53,28 @@ func UpgradeHeaders(version string, more Headers) Headers {
 
 // Upgrade sends a request for a WebSocket as a stock client does, and does not
 // wait for the answer.
-func Upgrade(t testing.TB, address, target, version string, more Headers) *Raw {
-	t.Helper()
-	return Request(t, address, target, UpgradeHeaders(version, more))
+func Upgrade(tb testing.TB, address, target, version string, more Headers) *Raw {
+	tb.Helper()
+	return Request(tb, address, target, UpgradeHeaders(version, more))
 }
 
 // Request connects and sends a GET with exactly these headers. The connection
 // is closed with the test.
-func Request(t testing.TB, address, target string, h Headers) *Raw {
-	t.Helper()
+func Request(tb testing.TB, address, target string, h Headers) *Raw {
+	tb.Helper()
 	c, err := net.DialTimeout("tcp", address, Patience)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() }) // the test may have closed it
+	tb.Cleanup(func() { _ = c.Close() }) // the test may have closed it
 	r := &Raw{Conn: c, in: bufio.NewReader(c)}
-	r.Ask(t, target, h)
+	r.Ask(tb, target, h)
 	return r
 }
 
 // Ask sends one more GET.
-func (r *Raw) Ask(t testing.TB, target string, h Headers) {
-	t.Helper()
+func (r *Raw) Ask(tb testing.TB, target string, h Headers) {
+	tb.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", target, r.RemoteAddr())
 	for name, value := range h {
@@ -82,45 +83,46 @@ func (r *Raw) Ask(t testing.TB, target string, h Headers) {
 		}
 	}
 	if _, err := io.WriteString(r, b.String()+"\r\n"); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // Answer waits for the answer; the body of an upgrade is not read.
-func (r *Raw) Answer(t testing.TB) Answer {
-	t.Helper()
+func (r *Raw) Answer(tb testing.TB) Answer {
+	tb.Helper()
 	if err := r.SetReadDeadline(time.Now().Add(2 * Patience)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	resp, err := http.ReadResponse(r.in, nil)
 	if err != nil {
-		t.Fatalf("no answer to the request: %v", err)
+		tb.Fatalf("no answer to the request: %v", err)
 	}
 	a := Answer{Status: resp.StatusCode, Header: resp.Header}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return a
 	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatalf("the answer ends early: %v", err)
+		tb.Fatalf("the answer ends early: %v", err)
 	}
 	a.Body = string(body)
 	return a
 }
 
 // AwaitEnd reads until the other side closes the connection.
-func (r *Raw) AwaitEnd(t testing.TB) {
-	t.Helper()
+func (r *Raw) AwaitEnd(tb testing.TB) {
+	tb.Helper()
 	if err := r.SetReadDeadline(time.Now().Add(Patience)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	// A reset ends it as well as a close does.
 	if _, err := io.Copy(io.Discard, r.in); err != nil && isTimeout(err) {
-		t.Fatalf("the connection is still open after %s", Patience)
+		tb.Fatalf("the connection is still open after %s", Patience)
 	}
 }
 
 func isTimeout(err error) bool {
-	e, ok := err.(net.Error)
-	return ok && e.Timeout()
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
 }

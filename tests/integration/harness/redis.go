@@ -22,16 +22,16 @@ type Redis struct {
 	all  []*Process
 }
 
-func startRedis(t testing.TB, dir string) *Redis {
-	t.Helper()
-	port := Port(t)
+func startRedis(tb testing.TB, dir string) *Redis {
+	tb.Helper()
+	port := Port(tb)
 	r := &Redis{URL: "redis://" + loopback(port) + "/0", Address: loopback(port), dir: dir, port: port}
-	r.Start(t)
+	r.Start(tb)
 	c, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{r.Address}, ClientName: testClient, DisableCache: true, ForceSingleClient: true,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r.Client = c
 	return r
@@ -41,16 +41,16 @@ func startRedis(t testing.TB, dir string) *Redis {
 const testClient = "integration-test"
 
 // Start runs the server, empty, on its port.
-func (r *Redis) Start(t testing.TB) {
-	t.Helper()
-	r.now = Start(t, r.dir, Command{
+func (r *Redis) Start(tb testing.TB) {
+	tb.Helper()
+	r.now = Start(tb, r.dir, Command{
 		Name: "redis", Path: "redis-server", Dir: r.dir,
 		Args: []string{filepath.Join(Root(), "deploy/local/redis.conf"), "--port", itoa(r.port), "--dir", r.dir},
 	})
 	r.all = append(r.all, r.now)
-	Await(t, "redis-server listens", func() bool { return Listens(r.Address) || !r.now.Running() })
+	Await(tb, "redis-server listens", func() bool { return Listens(r.Address) || !r.now.Running() })
 	if !r.now.Running() {
-		t.Fatalf("redis-server does not start:\n%s", r.now.Tail())
+		tb.Fatalf("redis-server does not start:\n%s", r.now.Tail())
 	}
 }
 
@@ -58,16 +58,16 @@ func (r *Redis) Start(t testing.TB) {
 func (r *Redis) Kill() { r.now.Kill() }
 
 // Freeze stops the server from answering while its connections stay, until Thaw.
-func (r *Redis) Freeze(t testing.TB) { r.now.Signal(t, syscall.SIGSTOP) }
+func (r *Redis) Freeze(tb testing.TB) { r.now.Signal(tb, syscall.SIGSTOP) }
 
 // Thaw lets a frozen server go on.
-func (r *Redis) Thaw(t testing.TB) { r.now.Signal(t, syscall.SIGCONT) }
+func (r *Redis) Thaw(tb testing.TB) { r.now.Signal(tb, syscall.SIGCONT) }
 
-func (r *Redis) stop(t testing.TB) {
+func (r *Redis) stop(tb testing.TB) {
 	r.now.Kill()
 	r.Client.Close()
 	for _, p := range r.all {
-		p.showOnFailure(t)
+		p.showOnFailure(tb)
 	}
 }
 
@@ -76,13 +76,13 @@ func (r *Redis) do(ctx context.Context, args ...string) rueidis.RedisResult {
 }
 
 // tempDir is a folder for what processes of this test write. It is not
-// t.TempDir, whose cleanup runs before a pool's and fails on files that appear
+// tb.TempDir, whose cleanup runs before a pool's and fails on files that appear
 // meanwhile.
-func tempDir(t testing.TB) string {
-	t.Helper()
+func tempDir(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp(scratch(), "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return dir
 }

@@ -42,10 +42,10 @@ func (s *Service) Boots() int {
 }
 
 // Start runs the program, again if it ran before, and does not wait for it.
-func (s *Service) Start(t testing.TB) {
-	t.Helper()
+func (s *Service) Start(tb testing.TB) {
+	tb.Helper()
 	if err := s.boot(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -71,13 +71,13 @@ func (s *Service) boot() error {
 }
 
 // AwaitReady returns when the service says that it serves.
-func (s *Service) AwaitReady(t testing.TB) {
-	t.Helper()
+func (s *Service) AwaitReady(tb testing.TB) {
+	tb.Helper()
 	ok := holds(Patience, func() bool {
 		return s.Ready() || !s.supervise && !s.Process().Running()
 	})
 	if !ok || !s.Ready() {
-		t.Fatalf("%s is not ready; it logged:\n%s", s.Name, s.Process().Tail())
+		tb.Fatalf("%s is not ready; it logged:\n%s", s.Name, s.Process().Tail())
 	}
 }
 
@@ -112,30 +112,30 @@ func (s *Service) Kill() { s.Process().Kill() }
 
 // finish stops supervision and the program: by SIGTERM, which must end it with
 // status 0, or by SIGKILL.
-func (s *Service) finish(t testing.TB, kill bool) {
+func (s *Service) finish(tb testing.TB, kill bool) {
 	s.mu.Lock()
 	s.over = true
 	now, err := s.now, s.err
 	s.mu.Unlock()
 	if err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 	if kill {
 		now.Kill()
 	} else if err := now.Terminate(Patience); err != nil {
-		t.Error(err)
+		tb.Error(err)
 		now.Kill()
 	}
 	s.ended.Wait()
 }
 
-func (s *Service) report(t testing.TB) {
+func (s *Service) report(tb testing.TB) {
 	for _, p := range s.all {
 		for _, fault := range p.faults() {
-			t.Errorf("%s (pid %d) printed: %s", s.Name, p.PID(), fault)
+			tb.Errorf("%s (pid %d) printed: %s", s.Name, p.PID(), fault)
 		}
 	}
 	for _, p := range s.all {
-		p.showOnFailure(t)
+		p.showOnFailure(tb)
 	}
 }

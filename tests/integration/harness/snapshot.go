@@ -51,28 +51,28 @@ return { state, redis.call('XRANGE', P .. 'events', '-', '+') }
 `
 
 // Snapshot reads the pool.
-func (p *Pool) Snapshot(t testing.TB) Snapshot {
-	t.Helper()
+func (p *Pool) Snapshot(tb testing.TB) Snapshot {
+	tb.Helper()
 	got, err := p.Redis.do(context.Background(), "EVAL", snapshotScript, "0", p.Keys.Prefix()).ToArray()
 	if err != nil {
-		t.Fatalf("snapshot: %v", err)
+		tb.Fatalf("snapshot: %v", err)
 	}
 	text, err := got[0].ToString()
 	if err != nil {
-		t.Fatalf("snapshot: %v", err)
+		tb.Fatalf("snapshot: %v", err)
 	}
 	s, err := decodeSnapshot(text)
 	if err != nil {
-		t.Fatalf("snapshot: %v\n%s", err, text)
+		tb.Fatalf("snapshot: %v\n%s", err, text)
 	}
 	entries, err := got[1].AsXRange()
 	if err != nil {
-		t.Fatalf("snapshot: events: %v", err)
+		tb.Fatalf("snapshot: events: %v", err)
 	}
 	for _, entry := range entries {
 		e, err := event.Parse(entry.ID, entry.FieldValues)
 		if err != nil {
-			t.Fatalf("the scripts wrote an event that its readers cannot read: %v\n%v", err, entry.FieldValues)
+			tb.Fatalf("the scripts wrote an event that its readers cannot read: %v\n%v", err, entry.FieldValues)
 		}
 		s.Events = append(s.Events, e)
 	}
@@ -80,7 +80,14 @@ func (p *Pool) Snapshot(t testing.TB) Snapshot {
 }
 
 func decodeSnapshot(text string) (Snapshot, error) {
-	var raw struct{ Workers, Sessions, Held, Owned, Waiting, Leases rows }
+	var raw struct {
+		Workers  rows `json:"workers"`
+		Sessions rows `json:"sessions"`
+		Held     rows `json:"held"`
+		Owned    rows `json:"owned"`
+		Waiting  rows `json:"waiting"`
+		Leases   rows `json:"leases"`
+	}
 	if err := json.Unmarshal([]byte(text), &raw); err != nil {
 		return Snapshot{}, err
 	}
