@@ -1,0 +1,146 @@
+package state_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+)
+
+// lastSeen sets when a script was last run, from now.
+func (p *pool) lastSeen(ago time.Duration) {
+	p.t.Helper()
+	require.NoError(p.t, p.do("SET", p.k.Clock(), strconv.FormatInt(time.Now().Add(-ago).UnixMilli(), 10)).Error())
+}
+
+func TestTimeStandsStillWhenNobodyCouldWrite(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ago   time.Duration
+		still bool
+	}{
+		{"a heartbeat", 5 * time.Second, false},
+		{"almost two", 9500 * time.Millisecond, false},
+		{"more than two", 11 * time.Second, true},
+		{"a day", 24 * time.Hour, true},
+		{"backwards, a little", -2 * time.Second, false},
+		{"backwards, a lot", -time.Hour, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPool(t)
+			p.join(worker("w1", 1))
+			p.acquire("s1")
+			p.acquire("s2")
+			w2 := worker("w2", 1)
+			w2.Playwright = "1.64.0"
+			p.join(w2)
+			p.leave("w2", state.RetireLifetime, false)
+			p.expire(p.k.Workers(), "w1")
+			p.expire(p.k.Proxies(), "p1")
+			p.expire(p.k.Leases(), "s1")
+			p.expire(p.k.Fading(), w2.Flavour().Key())
+			p.lastSeen(c.ago)
+			p.read()
+			ended, next := p.reap(10)
+			if !c.still {
+				require.Equal(t, 2, ended)
+				require.NotContains(t, p.types(), "pool.resumed "+p.k.Name())
+				return
+			}
+			require.Zero(t, ended)
+			require.InDelta(t, 10*time.Second, next, float64(time.Second), "every deadline is a whole lease away")
+			require.Equal(t, []string{"pool.resumed " + p.k.Name()}, p.types())
+			require.InDelta(t, c.ago, p.only(event.PoolResumed).Epoch.Gap, float64(time.Second))
+			require.Contains(t, p.dump().hash["flavours"], w2.Flavour().Key())
+			require.Len(t, p.dump().zset["recycling"], 1)
+			p.reap(10)
+			require.Empty(t, p.types(), "once")
+		})
+	}
+}
+
+func TestManyLeasesMove(t *testing.T) {
+	p := newPool(t)
+	p.proxyBeat("p1")
+	args := []string{"ZADD", p.k.Leases()}
+	for i := range 2500 {
+		args = append(args, "1", "s"+strconv.Itoa(i))
+	}
+	require.NoError(t, p.do(args...).Error())
+	p.lastSeen(time.Minute)
+	p.proxyBeat("p1")
+	n, err := p.do("ZCOUNT", p.k.Leases(), "-inf", "2").ToInt64()
+	require.NoError(t, err)
+	require.Zero(t, n)
+	p.forget()
+	p.wipe()
+}
+
+func TestTimeDoesNotRunTwice(t *testing.T) {
+	p := newPool(t)
+	p.proxyBeat("p1")
+	p.lastSeen(-2 * time.Second)
+	ahead := p.dump().text["clock"]
+	p.join(worker("w1", 1))
+	require.Equal(t, ahead, strconv.FormatInt(p.only(event.WorkerJoined).At.UnixMilli(), 10))
+	require.Equal(t, ahead, p.dump().text["clock"])
+}
+
+func TestAnEmptyRedisIsANewEpoch(t *testing.T) {
+	p := newPool(t)
+	first := p.proxyBeat("p1").Epoch
+	require.Equal(t, first, p.proxyBeat("p1").Epoch)
+	require.Equal(t, first, p.only(event.PoolReset).Epoch.ID)
+	p.wipe()
+	second := p.proxyBeat("p1")
+	require.NotEqual(t, first, second.Epoch)
+	require.True(t, second.New)
+	require.Equal(t, second.Epoch, p.only(event.PoolReset).Epoch.ID)
+	require.Len(t, p.log, 1, "a log starts with pool.reset")
+}
+
+func TestEveryReplyCarriesEpochAndRevision(t *testing.T) {
+	p := newPool(t)
+	var seen []state.Meta
+	s, err := state.New(p.c, p.k, state.DefaultOptions(), func(m state.Meta) { seen = append(seen, m) })
+	require.NoError(t, err)
+	p.Store = s
+	p.proxyBeat("p1")
+	p.join(worker("w1", 1))
+	p.acquire("s1")
+	p.reassign("s1", "w1", 1)
+	p.beat("w1", 2)
+	p.start("s1", "w1", 2)
+	p.finish("w1", "s1")
+	p.cancel("s1")
+	p.reap(1)
+	p.retire("w1", state.RetireDrain)
+	p.leave("w1", state.RetireDrain, false)
+	revs := make([]int64, len(seen))
+	for i, m := range seen {
+		require.Equal(t, seen[0].Epoch, m.Epoch)
+		revs[i] = m.Rev
+	}
+	require.Equal(t, []int64{0, 1, 1, 2, 3, 3, 3, 3, 3, 4, 5}, revs)
+}
+
+func TestAnotherReleaseKeepsOut(t *testing.T) {
+	p := newPool(t)
+	p.proxyBeat("p1")
+	before := p.dump()
+	require.NoError(t, p.do("SET", p.k.Schema(), "0").Error())
+	_, err := p.ProxyHeartbeat(ctx, "p2")
+	require.ErrorIs(t, err, state.ErrSchema)
+	require.ErrorContains(t, err, "schema 0")
+	require.ErrorContains(t, err, "this release "+state.Schema)
+	_, err = p.Acquire(ctx, request("s1"))
+	require.ErrorIs(t, err, state.ErrSchema)
+	require.NoError(t, p.do("SET", p.k.Schema(), state.Schema).Error())
+	after := p.dump()
+	before.ttl, after.ttl = nil, nil
+	require.Equal(t, before, after, "a refused call writes nothing")
+}
