@@ -41,7 +41,7 @@ build: $(BINARIES:%=build-%) ## build the programs into bin/
 
 .PHONY: $(BINARIES:%=build-%)
 $(BINARIES:%=build-%): build-%:
-	@cd $(word 1,$($*)) && go build -trimpath -ldflags '$(LDFLAGS)' -o $(CURDIR)/bin/$* $(word 2,$($*))
+	@cd $(word 1,$($*)) && go build -trimpath -ldflags '$(LDFLAGS)' -o '$(CURDIR)/bin/$*' $(word 2,$($*))
 
 .PHONY: install
 install: ## install what running a pool needs and this machine lacks
@@ -61,13 +61,13 @@ test-short: ## run the tests that need no browser and little time
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
-	@$(call each,$(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...)
+	@$(call each,$(GOLANGCI) run --allow-parallel-runners --config '$(CURDIR)/.golangci.yml' ./...)
 	@if command -v shellcheck >/dev/null; then echo '--- shell scripts'; shellcheck $(SCRIPTS); \
 	else echo 'shellcheck is not installed: shell scripts are not checked'; fi
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## format all Go code
-	@$(call each,$(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml ./...)
+	@$(call each,$(GOLANGCI) fmt --config '$(CURDIR)/.golangci.yml' ./...)
 
 .PHONY: vet
 vet: ## run go vet
