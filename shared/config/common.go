@@ -13,6 +13,9 @@ import (
 // Redis says where the pool's Redis is. Group "redis".
 type Redis struct {
 	URL string `koanf:"url" doc:"Redis of the pool: redis:// or rediss:// (TLS) with [user:password@]host:port[/db], or unix:///path/to/socket[?db=0]." example:"redis://user:password@redis.internal:6379/0"`
+	// PasswordFile keeps the password out of the environment, which passes to
+	// child processes and shows in what describes a container.
+	PasswordFile string `koanf:"password_file" doc:"File that holds the password, such as a secret of Docker or Kubernetes; redis.url then names the user only. Read again for every new connection." example:"/run/secrets/redis-password"`
 }
 
 // DefaultRedis is a Redis on this machine.
@@ -102,7 +105,7 @@ func (e Events) Validate() error {
 
 // Admin is the private port for health, metrics and profiles. Group "admin".
 type Admin struct {
-	Listen string `koanf:"listen" doc:"Address of the private port for health checks, metrics and profiles; empty for none. Keep it inside your network."`
+	Listen string `koanf:"listen" doc:"Address of the private port for health checks, metrics and profiles, or unix:///path for a socket that only this user can open; empty for none. Keep it inside your network."`
 }
 
 // DefaultAdmin listens on port 9090 of all addresses.
@@ -113,8 +116,17 @@ func (a Admin) Validate() error {
 	if a.Listen == "" {
 		return nil
 	}
+	if path, ok := a.Socket(); ok {
+		if !strings.HasPrefix(path, "/") {
+			return fmt.Errorf("admin.listen: unix:// needs the absolute path of a socket, as in unix:///run/pwdist/admin.sock, not %q", a.Listen)
+		}
+		return nil
+	}
 	return ListenAddress("admin.listen", a.Listen)
 }
+
+// Socket is the path of the Unix socket that Listen names, if it names one.
+func (a Admin) Socket() (path string, ok bool) { return strings.CutPrefix(a.Listen, "unix://") }
 
 // ListenAddress checks the value of a setting that is an address to listen on:
 // "host:port" or ":port".

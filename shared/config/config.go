@@ -56,12 +56,15 @@ const (
 	Run Outcome = iota
 	// Exit with status 0: --help or the like has been answered.
 	Exit
+	// CheckHealth asks the program that runs with these settings whether it is
+	// ready. The answer is the exit status.
+	CheckHealth
 )
 
 // Load reads the settings of a program started with args (without the
 // program's name) and environ (as from os.Environ). It answers --help,
 // --version, --check-config, --print-config and --print-defaults on stdout by
-// itself.
+// itself; --check-health is an [Outcome].
 //
 // Warnings are lines for the log: what was ignored and why. An error joins one
 // line per problem and names for each the place it comes from; passwords and
@@ -111,6 +114,8 @@ func Load[T any](spec Spec[T], args, environ []string, stdout io.Writer) (cfg T,
 	case flags.checkConfig:
 		_, err = fmt.Fprintln(stdout, "configuration ok")
 		return cfg, l.warnings, Exit, err
+	case flags.checkHealth:
+		return cfg, l.warnings, CheckHealth, nil
 	}
 	return cfg, l.warnings, Run, nil
 }

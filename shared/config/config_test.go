@@ -325,6 +325,20 @@ func TestActions(t *testing.T) {
 	require.Equal(t, config.Run, outcome, "an error is never a regular end")
 }
 
+// TestCheckHealthIsTheProgramsPart: only valid settings say where to ask.
+func TestCheckHealthIsTheProgramsPart(t *testing.T) {
+	var out bytes.Buffer
+	cfg, _, outcome, err := config.Load(spec(), []string{"--check-health", "--queue.size=5"}, nil, &out)
+	require.NoError(t, err)
+	require.Equal(t, config.CheckHealth, outcome)
+	require.Equal(t, 5, cfg.Queue.Size)
+	require.Empty(t, out.String())
+
+	_, _, outcome, err = config.Load(spec(), []string{"--check-health", "--log.level=loud"}, nil, &out)
+	require.Error(t, err)
+	require.Equal(t, config.Run, outcome)
+}
+
 func TestHelp(t *testing.T) {
 	out, err := answer(t, []string{"-h"}, nil)
 	require.NoError(t, err)
@@ -346,6 +360,7 @@ func TestPrintConfig(t *testing.T) {
 	require.Equal(t, `pool: default # default
 redis:
   url: redis://me:***@h:1/2 # REDIS_URL
+  password_file: "" # default
 log:
   level: info # default
   format: auto # default

@@ -19,6 +19,7 @@ type flags struct {
 	version bool
 
 	checkConfig   bool
+	checkHealth   bool
 	printConfig   bool
 	printDefaults bool
 }
@@ -31,6 +32,7 @@ func newFlags(fs *fields) *flags {
 	f.set.BoolVarP(&f.help, "help", "h", false, "")
 	f.set.BoolVar(&f.version, "version", false, "")
 	f.set.BoolVar(&f.checkConfig, "check-config", false, "")
+	f.set.BoolVar(&f.checkHealth, "check-health", false, "")
 	f.set.BoolVar(&f.printConfig, "print-config", false, "")
 	f.set.BoolVar(&f.printDefaults, "print-defaults", false, "")
 	for i := range fs.list {

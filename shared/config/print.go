@@ -75,6 +75,7 @@ func (l *loader) printHelp(w io.Writer, a about, defaults reflect.Value) error {
 	for _, line := range [][2]string{
 		{"--config FILE", "read settings from this YAML file (or " + envConfig + ")"},
 		{"--check-config", "check the settings and exit"},
+		{"--check-health", "ask the program that runs with these settings whether it is ready, and exit with 0 if so"},
 		{"--print-config", "print the settings in force and where each comes from, and exit"},
 		{"--print-defaults", "print a settings file with all defaults, and exit"},
 		{"--version", "print the version and exit"},

@@ -20,8 +20,10 @@ type address struct {
 	addr     string // host:port, or the socket's path
 	user     string
 	password string
-	db       int
-	tls      *tls.Config
+	// passwordFile holds the password instead.
+	passwordFile string
+	db           int
+	tls          *tls.Config
 }
 
 // String names the address without credentials.
@@ -116,6 +118,9 @@ func badURL(format string, args ...any) error {
 func (a address) apply(o *rueidis.ClientOption) {
 	o.InitAddress = []string{a.addr}
 	o.Username, o.Password = a.user, a.password
+	if a.passwordFile != "" {
+		o.AuthCredentialsFn = a.credentials
+	}
 	o.SelectDB = a.db
 	o.TLSConfig = a.tls
 	if a.network == "unix" {

@@ -76,6 +76,11 @@ func Connect(ctx context.Context, o Options) (rueidis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.PasswordFile != "" {
+		if err := a.setPasswordFile(o.PasswordFile); err != nil {
+			return nil, err
+		}
+	}
 	co := clientOption(a, o)
 	retry := backoff{first: 500 * time.Millisecond, last: 5 * time.Second}
 	failed := false

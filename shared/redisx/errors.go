@@ -57,9 +57,9 @@ func classify(a address, err error) error {
 	text := re.Error() // without the ERR in front that Redis sends
 	switch {
 	case hasAnyPrefix(text, "WRONGPASS", "invalid password", "AUTH "):
-		return setupf(err, "Redis at %s refuses the user or password of redis.url: %s", a, text)
+		return setupf(err, "Redis at %s refuses the user or password of %s: %s", a, a.source(), text)
 	case hasAnyPrefix(text, "NOAUTH"):
-		return setupf(err, "Redis at %s wants a password: put it into redis.url, as in redis://user:password@host:6379", a)
+		return setupf(err, "Redis at %s wants a password: put it into redis.url, as in redis://user:password@host:6379, or name a file with redis.password_file", a)
 	case hasAnyPrefix(text, "NOPERM"):
 		return setupf(err, "the user of redis.url may not do what is needed on Redis at %s: %s", a, text)
 	case hasAnyPrefix(text, "DB index", "invalid DB index", "SELECT is not allowed"):

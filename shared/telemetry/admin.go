@@ -8,11 +8,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/config"
 )
 
 const readHeaderTimeout = 5 * time.Second
@@ -21,16 +25,18 @@ const readHeaderTimeout = 5 * time.Second
 // process lives, /readyz 200 or 503 with the checks as JSON, /metrics is for
 // Prometheus and /debug/pprof/ for profiles. It is a component of package run.
 type Admin struct {
-	addr   string
+	listen config.Admin
 	log    *zap.Logger
 	mux    *http.ServeMux
 	server *http.Server
 	ln     net.Listener
 }
 
-// NewAdmin makes the port; an empty addr makes one that never listens.
-func NewAdmin(addr string, h *Health, reg *prometheus.Registry, log *zap.Logger) *Admin {
-	a := &Admin{addr: addr, log: log, mux: http.NewServeMux()}
+// NewAdmin makes the port. The address is that of [config.Admin]: host:port,
+// unix:///path for a socket that only this user can open, or empty for a port
+// that never listens.
+func NewAdmin(listen string, h *Health, reg *prometheus.Registry, log *zap.Logger) *Admin {
+	a := &Admin{listen: config.Admin{Listen: listen}, log: log, mux: http.NewServeMux()}
 	a.server = &http.Server{
 		Handler:           a.mux,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -54,12 +60,8 @@ func NewAdmin(addr string, h *Health, reg *prometheus.Registry, log *zap.Logger)
 }
 
 func readiness(h *Health) http.Handler {
-	type answer struct {
-		Ready  bool    `json:"ready"`
-		Checks []Check `json:"checks"`
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		var a answer
+		var a readyAnswer
 		a.Ready, a.Checks = h.Ready()
 		w.Header().Set("Content-Type", "application/json")
 		if !a.Ready {
@@ -77,11 +79,10 @@ func (a *Admin) Name() string { return "admin" }
 
 // Start listens and serves until Stop.
 func (a *Admin) Start(ctx context.Context) error {
-	if a.addr == "" {
+	if a.listen.Listen == "" {
 		return nil
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", a.addr)
+	ln, err := listen(ctx, a.listen)
 	if err != nil {
 		return fmt.Errorf("admin port: %w", err)
 	}
@@ -92,6 +93,30 @@ func (a *Admin) Start(ctx context.Context) error {
 		}
 	}()
 	return nil
+}
+
+func listen(ctx context.Context, a config.Admin) (net.Listener, error) {
+	var lc net.ListenConfig
+	path, ok := a.Socket()
+	if !ok {
+		return lc.Listen(ctx, "tcp", a.Listen)
+	}
+	// A process that was killed leaves its socket behind, and nobody can listen
+	// there until it is removed. One that answers belongs to somebody.
+	var d net.Dialer
+	if conn, err := d.DialContext(ctx, "unix", path); err == nil {
+		_ = conn.Close()
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		_ = os.Remove(path)
+	}
+	ln, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
 }
 
 // Addr is the address that is listened on, empty before Start and without one.
