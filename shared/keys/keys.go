@@ -103,6 +103,11 @@ func (p Pool) Owned(proxy string) string { return p.prefix + "owned:" + proxy }
 // or may still start.
 func (p Pool) Served() string { return p.prefix + "served" }
 
+// Left is a string: the number of the last heartbeat of a worker that has left
+// or is lost, so that a join which is still on its way does not bring it back.
+// Expires after two minutes.
+func (p Pool) Left(worker string) string { return p.prefix + "left:" + worker }
+
 // Retiring is a zset: worker → when it began to retire, in ms.
 func (p Pool) Retiring() string { return p.prefix + "retiring" }
 

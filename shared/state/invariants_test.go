@@ -288,9 +288,11 @@ func (v verdict) expiries() {
 			v.say("session %s is %s with a time to live of %d", id, s["state"], v.ttl["session:"+id])
 		}
 	}
-	for _, id := range v.under("inbox:") {
-		if v.ttl["inbox:"+id] < 0 {
-			v.say("the inbox of %s never goes away", id)
+	for _, family := range []string{"inbox:", "left:"} {
+		for _, id := range v.under(family) {
+			if v.ttl[family+id] < 0 {
+				v.say("%s%s never goes away", family, id)
+			}
 		}
 	}
 }
@@ -299,7 +301,7 @@ func (v verdict) expiries() {
 func (v verdict) names() {
 	fixed := []string{"schema", "epoch", "clock", "rev", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring",
 		"changed", "beats", "served", "endpoints", "flavours", "fits", "classes", "waiting", "ended"}
-	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox"}
+	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left"}
 	for name := range v.ttl {
 		family, _, many := strings.Cut(name, ":")
 		if many && !slices.Contains(families, family) || !many && !slices.Contains(fixed, name) {

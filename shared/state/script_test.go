@@ -100,11 +100,11 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 		"start":           "",
 		"finish":          "session worker held free owned queue inbox",
 		"cancel":          "session worker held free owned queue inbox",
-		"join":            "worker held free members session owned queue inbox",
+		"join":            "worker held free members left session owned queue inbox",
 		"heartbeat":       "session free owned queue inbox",
 		"retire":          "session free members queue inbox",
 		"leave":           "session free members owned queue inbox",
-		"reap":            "worker held free members session owned queue inbox",
+		"reap":            "worker held free members left session owned queue inbox",
 		"proxy_heartbeat": "session worker held free owned queue inbox",
 	}
 	family := func(key string) string {

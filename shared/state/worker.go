@@ -78,6 +78,9 @@ type JoinReply struct {
 	Replaced string
 	// FlavourLimit is not 0 when the pool has as many flavours as it may.
 	FlavourLimit int
+	// Stale tells that a later heartbeat, or the worker's loss under this
+	// number, has overtaken the call; nothing was done.
+	Stale bool
 	// Ended are sessions of the request that the log has ended; close them.
 	Ended []string
 }
@@ -103,7 +106,7 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 	sessions, _ := json.Marshal(list)
 	k := s.keys
 	m, got, err := s.run(ctx, "join",
-		[]string{k.Worker(r.ID), k.Held(r.ID), k.Members(flavour)},
+		[]string{k.Worker(r.ID), k.Held(r.ID), k.Members(flavour), k.Left(r.ID)},
 		r.ID, r.Endpoint, flavour, facts, r.Browser, r.BrowserVersion, r.Playwright, strings.Join(r.Isolation, ","), labels(r.Labels),
 		itoa(r.Slots), itoa(r.Lifetime), string(r.State), i64(r.Number), itoa(r.Served), flag(r.Rejoin), string(sessions))
 	reply := JoinReply{Meta: m}
@@ -112,6 +115,8 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 		reply.Replaced = got.at(1)
 	case "flavours":
 		reply.FlavourLimit = got.int(1)
+	case "stale":
+		reply.Stale = true
 	case "ok":
 		reply.Ended = got.from(1)
 	}
@@ -200,7 +205,7 @@ func (s *Store) Retire(ctx context.Context, worker, reason string, number int64)
 // sessions hold slots; held is their number then, 0 when the worker has left.
 func (s *Store) Leave(ctx context.Context, worker, reason string, number int64, force bool, ends ...End) (held int, err error) {
 	k := s.keys
-	_, got, err := s.run(ctx, "leave", []string{k.Worker(worker), k.Held(worker)},
+	_, got, err := s.run(ctx, "leave", []string{k.Worker(worker), k.Held(worker), k.Left(worker)},
 		worker, reason, i64(number), flag(force), records(ends))
 	if got.at(0) == "held" {
 		held = got.int(1)

@@ -165,9 +165,25 @@ func TestJoinOvertakenByAHeartbeat(t *testing.T) {
 	p.serve("s1", "w1")
 	p.read()
 	r := p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Unhealthy, Number: 4, Rejoin: true})
-	require.Empty(t, r.Ended)
+	require.True(t, r.Stale)
 	require.Empty(t, p.types())
 	require.True(t, p.beat("w1", 5).Stale)
+}
+
+func TestJoinThatArrivesAfterTheWorkersEnd(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 1))
+	p.beat("w1", 5)
+	p.expire(p.k.Workers(), "w1")
+	p.reap(10)
+	join := func(number int64) bool {
+		return p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: number, Rejoin: true}).Stale
+	}
+	require.True(t, join(5))
+	require.False(t, join(6), "a lost worker comes back under a new number")
+	p.leave("w1", state.RetireDrain, false)
+	require.True(t, join(7), "one that has left does not")
+	require.Empty(t, p.fleet())
 }
 
 func TestRejoinWithoutAHeartbeatDoesNotClearASuspicion(t *testing.T) {

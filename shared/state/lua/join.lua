@@ -1,6 +1,6 @@
 --@ base fits sessions dispatch remove
 -- join brings a worker into the fleet, or back into it with the sessions that it serves.
--- KEYS  fixed worker held members
+-- KEYS  fixed worker held members left
 -- ARGV  1 worker  2 endpoint  3 flavour  4 flavour facts (JSON)  5 browser  6 browser version
 --       7 playwright  8 isolation modes, comma separated  9 labels (JSON)  10 slots
 --       11 lifetime, in sessions, 0 = off  12 state: ready|unhealthy|retiring
@@ -9,6 +9,7 @@
 -- reply {epoch, rev, 'ok', sessions of the list that have ended ...}
 --       {epoch, rev, 'replaced', worker} when a later boot has taken the endpoint
 --       {epoch, rev, 'flavours', limit} when the pool has as many flavours as it may
+--       {epoch, rev, 'stale', last number} when a heartbeat or the worker's end has overtaken the call
 local id, endpoint, number = ARGV[1], ARGV[2], tonumber(ARGV[13])
 local serves = cjson.decode(ARGV[16])
 
@@ -17,9 +18,14 @@ if other and other ~= id and ARGV[15] == '1' and alive(P .. 'workers', other) th
   return { EPOCH, REV, 'replaced', other }
 end
 local before = worker(id)
-local last = tonumber(call('ZSCORE', P .. 'beats', id) or '-1')
--- A call that was overtaken by a heartbeat has nothing to say any more.
-if before and number < last then return { EPOCH, REV, 'ok' } end
+local last
+if before then
+  last = tonumber(call('ZSCORE', P .. 'beats', id) or '-1')
+  if number < last then return { EPOCH, REV, 'stale', int(last) } end
+else
+  last = tonumber(call('GET', P .. 'left:' .. id) or '-1')
+  if number <= last then return { EPOCH, REV, 'stale', int(last) } end
+end
 local new_flavour = call('HEXISTS', P .. 'flavours', ARGV[3]) == 0
 if new_flavour and call('HLEN', P .. 'flavours') >= MAX_FLAVOURS then
   -- One that no worker has any more makes room.

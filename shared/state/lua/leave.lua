@@ -2,7 +2,7 @@
 -- leave takes a worker out of the fleet. It is refused while a slot is held, unless the
 -- worker's own deadline has passed (force), which ends what is active. What is assigned then
 -- is moved by its proxy, whose dial fails.
--- KEYS  fixed worker held
+-- KEYS  fixed worker held left
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number  4 '1' = force
 --       5 ended sessions to report (JSON as finish)
 -- reply {epoch, rev, 'left'} | {epoch, rev, 'held', count}
@@ -20,5 +20,7 @@ end
 if W then
   if ARGV[2] ~= 'drain' then call('ZADD', P .. 'recycling', int(NOW + FADE), W.flavour .. '|' .. W.endpoint) end
   remove(W, 'worker.left', ARGV[3], ARGV[2])
+  -- This boot is over: no number brings it back.
+  call('SET', P .. 'left:' .. W.id, '9007199254740991', 'PX', TOMBSTONE)
 end
 return { EPOCH, REV, 'left' }

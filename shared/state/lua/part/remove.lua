@@ -2,6 +2,8 @@
 -- may still be alive between proxy and worker.
 local function remove(W, kind, number, reason)
   local id = W.id
+  -- A join that it sent before must not bring it back.
+  call('SET', P .. 'left:' .. id, number, 'PX', TOMBSTONE)
   call('DEL', P .. 'worker:' .. id)
   for _, name in ipairs({ 'workers', 'beats', 'served', 'retiring' }) do call('ZREM', P .. name, id) end
   call('ZREM', P .. 'free:' .. W.flavour, id)
