@@ -1,0 +1,174 @@
+// Package app puts the worker together and takes it apart again.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/gate"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/registrar"
+	"github.com/playwright-distributed/playwright-distributed/shared/config"
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
+	"github.com/playwright-distributed/playwright-distributed/shared/run"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
+)
+
+// The checks of readiness.
+const (
+	checkBrowser = "browser"
+	checkRedis   = "redis"
+	checkPool    = "pool"
+)
+
+// isolation is what every session gets: contexts of its own in a shared browser.
+const isolation = "context"
+
+// cutTime is what a stop may take beyond the drain.
+const cutTime = 20 * time.Second
+
+// Main runs a worker and returns the exit code of its process.
+func Main(args, environ []string, stdout, stderr io.Writer) int {
+	cfg, warnings, outcome, err := Load(args, environ, stdout)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "pwdist-worker:", err)
+		return 2
+	}
+	if outcome == config.Exit {
+		return 0
+	}
+	log, err := telemetry.NewLogger(cfg.Log, "worker")
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "pwdist-worker:", err)
+		return 2
+	}
+	defer func() { _ = log.Sync() }()
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	if err := serve(cfg, environ, log); err != nil {
+		log.Error(err.Error())
+		return 1
+	}
+	return 0
+}
+
+type worker struct {
+	id     string
+	config Config
+	log    *zap.Logger
+	health *telemetry.Health
+	keys   keys.Pool
+
+	browser   *browser.Supervisor
+	gate      *gate.Gate
+	registrar *registrar.Registrar
+	client    redisx.Client
+}
+
+func serve(cfg Config, environ []string, log *zap.Logger) error {
+	pool, err := keys.For(cfg.Pool)
+	if err != nil {
+		return err
+	}
+	w := &worker{
+		id: "w-" + strings.ToLower(rand.Text()[:12]), config: cfg, log: log, keys: pool,
+		health: telemetry.NewHealth(checkBrowser, checkRedis, checkPool),
+	}
+	w.browser, err = browser.New(browser.Options{
+		Type: cfg.Browser.Type, Executable: cfg.Browser.Executable, Channel: cfg.Browser.Channel, Headless: cfg.Browser.Headless,
+		Args: cfg.Browser.Args, Sandbox: cfg.Browser.Sandbox, StartTimeout: cfg.Browser.StartTimeout,
+		Node: cfg.Playwright.Node, PlaywrightDir: cfg.Playwright.Dir, Environ: environ, Log: log.Named("browser"),
+	}, w.browserChanged)
+	if err != nil {
+		return err
+	}
+	reg := telemetry.NewRegistry("worker")
+	w.registrar = w.newRegistrar(reg)
+	w.gate = gate.New(gate.Options{
+		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg),
+	}, w.browser, w.registrar)
+	w.register(reg)
+
+	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: w.registrar.Done()},
+		telemetry.NewAdmin(cfg.Admin.Listen, w.health, reg, log),
+		run.Func("port", w.gate.Listen, w.gate.Close),
+		w.browser,
+		run.Func("redis", w.connect, w.disconnect),
+		w.gate,
+		w.registrar,
+	)
+}
+
+func (w *worker) newRegistrar(reg prometheus.Registerer) *registrar.Registrar {
+	failed := promauto.With(reg).NewCounter(prometheus.CounterOpts{
+		Name: "pwdist_worker_redis_errors_total",
+		Help: "Calls to Redis that failed.",
+	})
+	c := w.config
+	return registrar.New(registrar.Options{
+		Worker: state.Worker{
+			ID: w.id, Browser: c.Browser.Type, Playwright: w.browser.Playwright(), Isolation: []string{isolation},
+			Labels: c.Labels, Slots: c.Slots, Lifetime: lifetime(c.Lifetime.Sessions, c.Lifetime.Jitter),
+		},
+		Heartbeat: c.Timing.Heartbeat, Drain: c.Drain, Log: w.log.Named("pool").With(zap.String("worker", w.id)),
+		Standing: func(ok bool, why string) { w.health.SetReady(checkPool, ok, why) },
+		Failed:   failed.Inc,
+	})
+}
+
+func (w *worker) browserChanged(s browser.State) {
+	w.health.SetReady(checkBrowser, s.Up, s.Why)
+	w.registrar.Browser(s)
+}
+
+// connect waits for Redis. The membership begins with it.
+func (w *worker) connect(ctx context.Context) error {
+	client, err := redisx.Connect(ctx, redisx.Options{
+		Redis: w.config.Redis, ClientName: "pwdist-worker:" + w.id, SmallBuffers: true, Log: w.log.Named("redis"),
+		OnHealth: func(ok bool, why string) {
+			w.health.SetReady(checkRedis, ok, why)
+			w.registrar.Redis(ok)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	w.client = client
+	store, err := state.New(client, w.keys, w.config.options(), w.registrar.Heard)
+	if err != nil {
+		client.Close()
+		return err
+	}
+	w.registrar.Attach(store, endpoint(w.config.Advertise, w.gate.Addr(), w.config.Redis.URL))
+	return nil
+}
+
+func (w *worker) disconnect(context.Context) error {
+	w.client.Close()
+	return nil
+}
+
+func (w *worker) register(reg prometheus.Registerer) {
+	f := promauto.With(reg)
+	gauge := func(name, help string, value func() int) {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: "pwdist_worker_" + name, Help: help}, func() float64 { return float64(value()) })
+	}
+	gauge("sessions_active", "Sessions that run.", w.registrar.Live)
+	gauge("slots", "Sessions that may run at the same time.", func() int { return w.config.Slots })
+	gauge("slots_taken", "Slots in use, by sessions that run, open or close.", w.gate.Taken)
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "pwdist_worker_browser_starts_total",
+		Help: "Times that the browser came up; each beyond the first is a restart after a crash.",
+	}, func() float64 { return float64(w.browser.Starts()) })
+}

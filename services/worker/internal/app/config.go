@@ -1,0 +1,173 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/shared/config"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
+)
+
+// Config holds the settings of a worker.
+type Config struct {
+	Pool      string            `koanf:"pool" doc:"Name of the pool; proxies and workers of one pool share it."`
+	Listen    string            `koanf:"listen" doc:"Address of the port where proxies connect; a number alone is a port."`
+	Advertise string            `koanf:"advertise" doc:"Host, or host:port, under which proxies reach this worker. Empty = the address from which this machine reaches Redis, with the port of listen." example:"worker-7.internal"`
+	Slots     int               `koanf:"slots" doc:"Sessions that run at the same time."`
+	Drain     time.Duration     `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
+	Labels    map[string]string `koanf:"labels" doc:"What clients can ask for with ?require=key=value." example:"region=eu,gpu=no"`
+
+	Lifetime   Lifetime      `koanf:"lifetime"`
+	Browser    Browser       `koanf:"browser"`
+	Playwright Playwright    `koanf:"playwright"`
+	Relay      Relay         `koanf:"relay"`
+	Redis      config.Redis  `koanf:"redis"`
+	Timing     config.Timing `koanf:"timing"`
+	Events     config.Events `koanf:"events"`
+	Ended      Ended         `koanf:"ended"`
+	Admin      config.Admin  `koanf:"admin"`
+	Log        config.Log    `koanf:"log"`
+}
+
+// Lifetime says when a worker makes room for a fresh one.
+type Lifetime struct {
+	Sessions int     `koanf:"sessions" doc:"Sessions after which the worker ends itself with status 0, for its supervisor to start a fresh one. 0 = never."`
+	Jitter   float64 `koanf:"jitter" doc:"Part of lifetime.sessions by which it varies from worker to worker, so that they do not all go at once. 0 to 1."`
+}
+
+// Browser says what is served.
+type Browser struct {
+	Type         string        `koanf:"type" doc:"chromium, firefox or webkit."`
+	Executable   string        `koanf:"executable" doc:"Path or name of the browser. Empty = Playwright's own build, else what the system has: for a headless Chromium the headless shell first."`
+	Channel      string        `koanf:"channel" doc:"Channel of Playwright's launch options, such as chrome or moz-firefox."`
+	Headless     bool          `koanf:"headless" doc:"Whether the browser runs without a window."`
+	Args         []string      `koanf:"args" doc:"Further arguments of the browser. As a JSON list where one holds a comma." example:"[\"--lang=en\",\"--window-size=1280,720\"]"`
+	Sandbox      bool          `koanf:"sandbox" doc:"Chromium's own sandbox. It needs user namespaces and does not run as root."`
+	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
+}
+
+// Playwright says where the server is that drives the browser.
+type Playwright struct {
+	Dir  string `koanf:"dir" doc:"Folder that holds node_modules/playwright-core. Empty = services/worker/playwright of the checkout, or /opt/pwdist/playwright."`
+	Node string `koanf:"node" doc:"Path or name of Node.js, version 20 or later."`
+}
+
+// Relay bounds what a session may take.
+type Relay struct {
+	Stall time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
+}
+
+// Ended bounds the records of ended sessions.
+type Ended struct {
+	MaxEntries int           `koanf:"max_entries" doc:"Most records of ended sessions that are kept in Redis."`
+	MaxAge     time.Duration `koanf:"max_age" doc:"How long a record of an ended session is kept in Redis."`
+}
+
+// Defaults returns the settings that nobody has set.
+func Defaults() Config {
+	st := state.DefaultOptions()
+	return Config{
+		Pool: "default", Listen: ":3131", Slots: 5, Drain: 300 * time.Second, Labels: map[string]string{},
+		Lifetime:   Lifetime{Sessions: 50, Jitter: 0.15},
+		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second},
+		Playwright: Playwright{Node: "node"},
+		Relay:      Relay{Stall: 120 * time.Second},
+		Redis:      config.DefaultRedis(),
+		Timing:     config.DefaultTiming(),
+		Events:     config.DefaultEvents(),
+		Ended:      Ended{MaxEntries: st.EndedMax, MaxAge: st.EndedAge},
+		// On loopback, because profiles are not for strangers; containers set it.
+		Admin: config.Admin{Listen: "127.0.0.1:9091"},
+		Log:   config.DefaultLog(),
+	}
+}
+
+// Load reads the settings.
+func Load(args, environ []string, stdout io.Writer) (Config, []string, config.Outcome, error) {
+	aliases := config.CommonAliases()
+	for name, key := range map[string]string{
+		"PORT":                    "listen",
+		"PRIVATE_HOSTNAME":        "advertise",
+		"MAX_CONCURRENT_SESSIONS": "slots",
+		"MAX_LIFETIME_SESSIONS":   "lifetime.sessions",
+		"BROWSER_TYPE":            "browser.type",
+		"HEADLESS":                "browser.headless",
+	} {
+		aliases[name] = key
+	}
+	return config.Load(config.Spec[Config]{
+		Program: "pwdist-worker", Version: telemetry.Version,
+		About:    "A worker of a pool of Playwright browsers: runs one browser and serves its sessions.",
+		Defaults: Defaults(), Aliases: aliases, Validate: validate,
+	}, args, environ, stdout)
+}
+
+func validate(c *Config) error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	if _, err := strconv.Atoi(c.Listen); err == nil {
+		c.Listen = ":" + c.Listen
+	}
+	errs = append(errs, config.PoolName(c.Pool), config.ListenAddress("listen", c.Listen), checkAdvertise(c.Advertise))
+	check(c.Slots >= 1, "slots must be at least 1, not %d", c.Slots)
+	check(c.Drain >= 0, "drain must not be negative, not %s", c.Drain)
+	for k, v := range c.Labels {
+		check(k != "" && len(k) <= 64 && len(v) <= 256, "labels: a name has 1 to 64 characters and a value at most 256: %q=%q", k, v)
+	}
+	check(c.Lifetime.Sessions >= 0, "lifetime.sessions must not be negative, not %d (0 = off)", c.Lifetime.Sessions)
+	check(c.Lifetime.Jitter >= 0 && c.Lifetime.Jitter <= 1, "lifetime.jitter must be from 0 to 1, not %g", c.Lifetime.Jitter)
+	types := []string{browser.Chromium, browser.Firefox, browser.WebKit}
+	check(slices.Contains(types, c.Browser.Type), "browser.type must be %s, not %q", strings.Join(types, ", "), c.Browser.Type)
+	check(c.Browser.StartTimeout >= time.Second, "browser.start_timeout must be at least 1s, not %s", c.Browser.StartTimeout)
+	check(c.Playwright.Node != "", "playwright.node is empty: set it to the path or name of Node.js")
+	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
+	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
+	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
+	return errors.Join(errs...)
+}
+
+func checkAdvertise(s string) error {
+	host, port := splitAdvertise(s)
+	bad := strings.ContainsAny(host, "/@ \t") || s != "" && host == ""
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		bad = bad || err != nil || n == 0
+	}
+	if bad {
+		return fmt.Errorf("advertise must be a host or host:port that proxies can dial, such as worker-7.internal:3131, not %q", s)
+	}
+	return nil
+}
+
+// splitAdvertise tells host and port apart; an IPv6 address without a port
+// needs no brackets.
+func splitAdvertise(s string) (host, port string) {
+	if net.ParseIP(s) != nil {
+		return s, ""
+	}
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		return h, p
+	}
+	return strings.Trim(s, "[]"), ""
+}
+
+// options are the numbers the pool's scripts work with.
+func (c Config) options() state.Options {
+	o := state.DefaultOptions()
+	o.Heartbeat, o.ProcessLease, o.StartLease = c.Timing.Heartbeat, c.Timing.ProcessLease, c.Timing.StartLease
+	o.EventsMaxEntries, o.EventsMaxAge = c.Events.MaxEntries, c.Events.MaxAge
+	o.EndedMax, o.EndedAge = c.Ended.MaxEntries, c.Ended.MaxAge
+	return o
+}

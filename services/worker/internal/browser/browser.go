@@ -1,0 +1,56 @@
+// Package browser keeps one Playwright server with one browser running.
+//
+// The server is playwright-core's own "launch-server" command: a Node process
+// that starts the browser and serves the Playwright protocol on a Unix socket
+// in a private directory. A TCP port would be open to the pages that the
+// browser shows: they could connect to it around the gate.
+//
+// Whatever way the server ends, its browser ends too, its files go, and a new
+// one is started.
+package browser
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The browsers that Playwright knows.
+const (
+	Chromium = "chromium"
+	Firefox  = "firefox"
+	WebKit   = "webkit"
+)
+
+// Options say which browser runs and how.
+type Options struct {
+	Type         string // chromium, firefox or webkit
+	Executable   string // path or name; empty = the best one that is installed
+	Channel      string // Playwright's browser channel; empty = none
+	Headless     bool
+	Args         []string      // further arguments of the browser
+	Sandbox      bool          // Chromium's sandbox
+	StartTimeout time.Duration // until the server serves; then it counts as failed
+
+	Node          string // path or name of Node.js
+	PlaywrightDir string // holds node_modules/playwright-core; empty = look around
+
+	TempDir string   // scratch files go below it; empty = the system's
+	Environ []string // of the server, without what is only the worker's
+	Log     *zap.Logger
+}
+
+// Endpoint is where a running Playwright server listens.
+type Endpoint struct {
+	Generation int    // counts the servers of this worker from 1
+	Socket     string // path of the Unix socket
+	Path       string // secret path of the WebSocket
+}
+
+// State is what the supervisor tells of its server.
+type State struct {
+	Up bool
+	Endpoint
+	BrowserVersion string // when up
+	Why            string // when down: one line
+}

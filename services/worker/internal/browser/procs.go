@@ -1,0 +1,55 @@
+package browser
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// killUsers kills every process whose scratch files are below dir, with its
+// process group, and returns how many it found.
+//
+// A browser makes a session of its own, so killing the server's group does not
+// reach it. It usually ends by itself when the server's pipe breaks, but not
+// when it hangs. The processes are known by their environment: it passes from
+// the server to the browser and nobody else has such a TMPDIR.
+func killUsers(dir string) int {
+	found := map[int]bool{}
+	// A process may have been about to fork: look until nothing is left.
+	for range 100 {
+		pids := usersOf(dir)
+		if len(pids) == 0 {
+			break
+		}
+		for _, pid := range pids {
+			found[pid] = true
+			if group, err := syscall.Getpgid(pid); err == nil && group != syscall.Getpgrp() {
+				_ = syscall.Kill(-group, syscall.SIGKILL)
+			}
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	return len(found)
+}
+
+func usersOf(dir string) []int {
+	mark := []byte("\x00TMPDIR=" + dir + "/")
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	var pids []int
+	for _, file := range files {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// Not ours to read, or gone: not one of ours either.
+		environ, err := os.ReadFile(file)
+		if err == nil && bytes.Contains(append([]byte{0}, environ...), mark) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

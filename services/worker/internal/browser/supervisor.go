@@ -1,0 +1,249 @@
+package browser
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	firstWait = 100 * time.Millisecond
+	lastWait  = 10 * time.Second
+	// settled is the life after which a crash counts as a first one again.
+	settled = 30 * time.Second
+	// closeTime is what the server gets to close its browser.
+	closeTime = 10 * time.Second
+)
+
+// Supervisor runs the server and starts it again when it ends. It is a
+// component of package run.
+type Supervisor struct {
+	o       Options
+	node    string
+	pw      playwright
+	launch  launch
+	onState func(State)
+
+	scratch *scratch
+	quit    chan struct{} // closed by Stop
+	cut     chan struct{} // closed when Stop may wait no longer
+	done    chan struct{}
+	stop    sync.Once
+
+	mu      sync.Mutex
+	current *generation
+	count   int
+}
+
+// generation is one server that was up.
+type generation struct {
+	Endpoint
+	over chan struct{} // closed once everybody has been told that it is down
+}
+
+// New finds what is needed. An error means that something has to be installed
+// or set: trying again does not help. onState hears of every change, one at a
+// time, and must not block.
+func New(o Options, onState func(State)) (*Supervisor, error) {
+	pw, err := findPlaywright(o.PlaywrightDir)
+	if err != nil {
+		return nil, err
+	}
+	node, err := findNode(o.Node)
+	if err != nil {
+		return nil, err
+	}
+	l, err := findBrowser(o, pw)
+	if err != nil {
+		return nil, err
+	}
+	if o.TempDir == "" {
+		o.TempDir = os.TempDir()
+	}
+	return &Supervisor{
+		o: o, node: node, pw: pw, launch: l, onState: onState,
+		quit: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}),
+	}, nil
+}
+
+// Playwright is the full version of playwright-core.
+func (s *Supervisor) Playwright() string { return s.pw.version }
+
+// Browser says what is launched: a path, a channel or Playwright's own build.
+func (s *Supervisor) Browser() string { return s.launch.String() }
+
+// Starts counts the servers that came up.
+func (s *Supervisor) Starts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// Current returns where the server listens; ok is false while it is down.
+func (s *Supervisor) Current() (e Endpoint, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return Endpoint{}, false
+	}
+	return s.current.Endpoint, true
+}
+
+// Over returns a channel that is closed when the server of this generation is
+// down, which onState has been told by then.
+func (s *Supervisor) Over(generation int) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.current.Generation == generation {
+		return s.current.over
+	}
+	gone := make(chan struct{})
+	close(gone)
+	return gone
+}
+
+// Name implements run.Component.
+func (s *Supervisor) Name() string { return "browser" }
+
+// Start makes the scratch directory and begins to start the server; onState
+// tells when it is up.
+func (s *Supervisor) Start(context.Context) error {
+	var err error
+	if s.scratch, err = newScratch(s.o.TempDir, s.o.Log); err != nil {
+		close(s.done)
+		return err
+	}
+	s.o.Log.Info("starting the browser", zap.String("browser", s.Browser()), zap.String("playwright", s.pw.version))
+	go s.supervise()
+	return nil
+}
+
+// Stop ends server and browser. When ctx ends before they do they are killed.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	s.stop.Do(func() { close(s.quit) })
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		close(s.cut)
+		<-s.done
+	}
+	return nil
+}
+
+func (s *Supervisor) supervise() {
+	defer close(s.done)
+	defer s.scratch.close()
+	wait := firstWait
+	for n := 1; ; n++ {
+		began := time.Now()
+		why, up := s.runOne(n)
+		if s.quitting() {
+			return
+		}
+		if up && time.Since(began) >= settled {
+			wait = firstWait
+		}
+		log := s.o.Log.With(zap.String("why", why), zap.Stringer("again_in", wait))
+		if up {
+			log.Warn("the browser crashed")
+		} else {
+			log.Error("the browser did not start")
+		}
+		select {
+		case <-s.quit:
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, lastWait)
+	}
+}
+
+func (s *Supervisor) quitting() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// runOne starts a server and returns when it has ended: why, and whether it
+// was up before.
+func (s *Supervisor) runOne(n int) (why string, up bool) {
+	dir := s.scratch.child(n)
+	defer func() {
+		killUsers(dir)
+		s.scratch.remove(dir)
+	}()
+	began := time.Now()
+	c, err := start(s.o, s.node, s.pw, s.launch, dir, n)
+	if err != nil {
+		s.onState(State{Why: err.Error()})
+		return err.Error(), false
+	}
+	version, err := s.await(c)
+	if err != nil || s.quitting() {
+		c.stop(s.cut, closeTime)
+		if err != nil {
+			s.onState(State{Why: err.Error()})
+			return err.Error(), false
+		}
+		return "", false
+	}
+	// The secret path is of no use to anybody else, and pages can read files.
+	_ = os.Remove(filepath.Join(dir, configName))
+	s.o.Log.Info("the browser is up", zap.String("type", s.o.Type), zap.String("version", version),
+		zap.String("playwright", s.pw.version), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
+	s.up(c.Endpoint, version)
+
+	select {
+	case <-c.exited:
+		why = c.why()
+	case <-s.quit:
+		why = "the worker is stopping"
+		c.stop(s.cut, closeTime)
+	}
+	s.down(why)
+	return why, true
+}
+
+// await waits until the server serves.
+func (s *Supervisor) await(c *child) (version string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.StartTimeout)
+	defer cancel()
+	select {
+	case <-c.listen:
+	case <-c.exited:
+		return "", failure(c.why())
+	case <-ctx.Done():
+		return "", failure("it was not up within " + s.o.StartTimeout.String() + " (browser.start_timeout)")
+	case <-s.quit:
+		return "", nil
+	}
+	return hello(ctx, c.Endpoint)
+}
+
+type failure string
+
+func (f failure) Error() string { return string(f) }
+
+func (s *Supervisor) up(e Endpoint, version string) {
+	s.mu.Lock()
+	s.current = &generation{Endpoint: e, over: make(chan struct{})}
+	s.count++
+	s.mu.Unlock()
+	s.onState(State{Up: true, Endpoint: e, BrowserVersion: version})
+}
+
+func (s *Supervisor) down(why string) {
+	s.mu.Lock()
+	old := s.current
+	s.current = nil
+	s.mu.Unlock()
+	s.onState(State{Endpoint: old.Endpoint, Why: why})
+	close(old.over)
+}

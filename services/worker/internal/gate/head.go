@@ -1,0 +1,176 @@
+package gate
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// maxHead bounds a request or an answer without its body.
+const maxHead = 64 << 10
+
+var errHead = errors.New("not an HTTP/1.1 message")
+
+// readHead reads up to and with the empty line.
+func readHead(r *bufio.Reader) ([]byte, error) {
+	head := make([]byte, 0, 1024)
+	for {
+		line, err := r.ReadSlice('\n')
+		head = append(head, line...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && len(head) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		case bytes.Equal(line, crlf):
+			return head, nil
+		}
+		if len(head) > maxHead {
+			return nil, errHead
+		}
+	}
+}
+
+var crlf = []byte("\r\n")
+
+// The headers that the proxy adds, without which nothing is let in.
+const (
+	ours          = "x-pwdist-"
+	headerSession = ours + "session"
+	headerAttempt = ours + "attempt"
+	headerProxy   = ours + "proxy"
+	headerName    = ours + "name"
+	headerLabels  = ours + "labels"
+	headerToken   = ours + "token"
+	headerClient  = ours + "client"
+)
+
+// request is a client's handshake as the proxy passed it on.
+type request struct {
+	head    []byte // as it came
+	session state.Serving
+}
+
+// parseRequest reads what the gate wants to know of a handshake. It looks at
+// lines only: everything that is not for the gate goes on as it is.
+func parseRequest(head []byte) (request, error) {
+	q := request{head: head}
+	line, rest, _ := bytes.Cut(head, crlf)
+	parts := strings.Split(string(line), " ")
+	if len(parts) != 3 || !strings.HasPrefix(parts[2], "HTTP/") {
+		return q, errHead
+	}
+	upgrade := parts[0] == "GET" && parts[2] == "HTTP/1.1"
+	var asked, connection, key bool
+	err := eachHeader(rest, func(name, value string, _ []byte) {
+		switch name {
+		case "upgrade":
+			asked = asked || strings.EqualFold(value, "websocket")
+		case "connection":
+			connection = connection || hasToken(value, "upgrade")
+		case "sec-websocket-key":
+			key = true
+		default:
+			note(&q.session, name, value)
+		}
+	})
+	switch {
+	case err != nil:
+		return q, err
+	case !upgrade || !asked || !connection || !key:
+		return q, refusal.New(refusal.UpgradeRequired, "")
+	case q.session.Session == "" || q.session.Attempt < 1:
+		return q, refusal.New(refusal.NoAssignment, "The connection names no session.")
+	}
+	return q, nil
+}
+
+// note takes one of the proxy's headers.
+func note(s *state.Serving, name, value string) {
+	switch name {
+	case headerSession:
+		s.Session = value
+	case headerAttempt:
+		s.Attempt, _ = strconv.Atoi(value)
+	case headerProxy:
+		s.Proxy = value
+	case headerName:
+		s.Name = value
+	case headerLabels:
+		// What does not parse is left out: labels describe, they decide nothing.
+		_ = json.Unmarshal([]byte(value), &s.Labels)
+	case headerToken:
+		s.Token = value
+	case headerClient:
+		s.Client = value
+	}
+}
+
+// eachHeader calls f for every header with its name in lower case and its line
+// with the line's end.
+func eachHeader(lines []byte, f func(name, value string, line []byte)) error {
+	for len(lines) > 0 && !bytes.Equal(lines, crlf) {
+		end := bytes.Index(lines, crlf)
+		if end < 0 {
+			return errHead
+		}
+		line := lines[:end+len(crlf)]
+		lines = lines[len(line):]
+		name, value, ok := bytes.Cut(line[:end], []byte(":"))
+		// A line that continues the one before it would be read in one way here
+		// and in another behind the gate.
+		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") || bytes.IndexByte(line[:end], '\n') >= 0 {
+			return errHead
+		}
+		f(strings.ToLower(string(name)), string(bytes.TrimSpace(value)), line)
+	}
+	return nil
+}
+
+func hasToken(list, token string) bool {
+	for _, t := range strings.Split(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(t), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// forward is the handshake for the Playwright server: the client's own, but
+// for the path, for what the proxy added, and for the client's origin, which
+// is the proxy's to judge.
+func (q request) forward(path string) []byte {
+	out := make([]byte, 0, len(q.head)+len(path))
+	out = append(out, "GET "...)
+	out = append(out, path...)
+	out = append(out, " HTTP/1.1\r\nHost: playwright\r\n"...)
+	_, rest, _ := bytes.Cut(q.head, crlf)
+	_ = eachHeader(rest, func(name, _ string, line []byte) { // parsed before
+		if name != "host" && name != "origin" && !strings.HasPrefix(name, ours) {
+			out = append(out, line...)
+		}
+	})
+	return append(out, crlf...)
+}
+
+// statusOf reads the status of an answer.
+func statusOf(head []byte) (int, error) {
+	line, _, _ := bytes.Cut(head, crlf)
+	parts := bytes.SplitN(line, []byte(" "), 3)
+	if len(parts) < 2 || !bytes.HasPrefix(parts[0], []byte("HTTP/1.")) {
+		return 0, errHead
+	}
+	status, err := strconv.Atoi(string(parts[1]))
+	if err != nil {
+		return 0, errHead
+	}
+	return status, nil
+}

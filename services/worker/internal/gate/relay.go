@@ -1,0 +1,266 @@
+package gate
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
+)
+
+// How a session ends, as the pool names it.
+const (
+	clientClosed   = "client_closed"
+	workerClosed   = "worker_closed"
+	workerStalled  = "stalled"
+	browserCrashed = "browser_crashed"
+	// serverGone is not final: the server may have crashed or have closed this
+	// one connection.
+	serverGone = "server_gone"
+)
+
+const (
+	// linger is how long the server may take to close its side after the client
+	// has closed, counted from the last byte that came.
+	linger = 5 * time.Second
+	// endTime is how long an end that the worker decides on may take to be told
+	// to the client in good form; then the connections are cut.
+	endTime = 2 * time.Second
+	// boundaryTime is how much of that may pass until a frame that has begun
+	// has ended.
+	boundaryTime  = time.Second
+	closingReason = 1001 // going away
+)
+
+// relay moves the bytes of one session, both ways at once, in at most one
+// buffer each way: a side that does not read holds up the other and nobody
+// else. What a side sent before it closed is delivered before the other side
+// hears of the close.
+type relay struct {
+	client, server *socket
+	up, down       pump
+	stall          time.Duration
+
+	cause  atomic.Pointer[string] // the first thing that ended the session
+	ending atomic.Pointer[Ending] // set when the worker ends it
+	cutter atomic.Pointer[time.Timer]
+}
+
+// pump is one direction of a relay.
+type pump struct {
+	r        *relay
+	from, to *socket
+	other    *pump
+	counter  traffic
+	early    []byte // read with the handshake
+
+	frames wsframe.Follower
+	bytes  uint64
+	// opaque is set when the bytes are no WebSocket frames. They go on being
+	// moved, since the receiver knows best what to say to them, but nothing of
+	// ours can be put between them.
+	opaque  bool
+	closing bool // a close frame has begun
+
+	// Why the session ends when this side is the first to close, and when it is
+	// the first to break off.
+	closes, breaks string
+	// left is how long bytes may take to come, once the other side has closed;
+	// nanoseconds, 0 is for ever.
+	left atomic.Int64
+}
+
+func newRelay(client, server *socket, stall time.Duration, m *Metrics) *relay {
+	r := &relay{client: client, server: server, stall: stall}
+	r.up = pump{r: r, from: client, to: server, other: &r.down, counter: m.up, closes: clientClosed, breaks: clientClosed}
+	r.down = pump{r: r, from: server, to: client, other: &r.up, counter: m.down, closes: workerClosed, breaks: serverGone}
+	return r
+}
+
+// run moves bytes until both sides have closed, closes both connections, and
+// returns what the first cause of the end was.
+func (r *relay) run() (cause string) {
+	var down sync.WaitGroup
+	down.Go(r.down.run)
+	r.up.run()
+	down.Wait()
+	if t := r.cutter.Load(); t != nil {
+		t.Stop()
+	}
+	r.cut()
+	if c := r.cause.Load(); c != nil {
+		return *c
+	}
+	return serverGone // closed from outside
+}
+
+// end closes the session for the worker: with a close frame where one may
+// stand, and else without.
+func (r *relay) end(e Ending) {
+	if !r.ending.CompareAndSwap(nil, &e) {
+		return
+	}
+	r.because(e.Reason)
+	r.cutter.Store(time.AfterFunc(endTime, r.cut))
+	_ = r.server.SetReadDeadline(past) // wakes the pump that writes to the client
+}
+
+var past = time.Unix(1, 0)
+
+func (r *relay) because(cause string) { r.cause.CompareAndSwap(nil, &cause) }
+
+// cut ends both directions at once.
+func (r *relay) cut() {
+	_ = r.client.Close()
+	_ = r.server.Close()
+}
+
+// counts must not be called before run has returned.
+func (r *relay) counts() state.Counts {
+	return state.Counts{
+		BytesUp: r.up.bytes, BytesDown: r.down.bytes,
+		MessagesUp: r.up.frames.Messages(), MessagesDown: r.down.frames.Messages(),
+	}
+}
+
+func (p *pump) run() {
+	if len(p.early) > 0 && !p.pass(p.early) {
+		return
+	}
+	// An end that came before there was a read to wake.
+	if p.farewell() {
+		return
+	}
+	p.early = nil
+	for {
+		b, err := p.from.receive()
+		if err != nil {
+			if p.broken(err) {
+				return
+			}
+			continue
+		}
+		ok := p.pass(b)
+		p.from.release()
+		if !ok {
+			return
+		}
+		if left := p.left.Load(); left > 0 {
+			_ = p.from.SetReadDeadline(time.Now().Add(time.Duration(left)))
+		}
+	}
+}
+
+// pass delivers bytes; false means that this direction has ended.
+func (p *pump) pass(b []byte) bool {
+	p.follow(b)
+	if err := p.to.send(b, p.r.stall); err != nil {
+		p.refused(err)
+		return false
+	}
+	return !p.farewell()
+}
+
+func (p *pump) follow(b []byte) {
+	p.bytes += uint64(len(b))
+	p.counter.bytes.Add(float64(len(b)))
+	if p.opaque {
+		return
+	}
+	before := p.frames.Messages()
+	p.opaque = p.frames.Feed(b) != nil
+	if n := p.frames.Messages() - before; n > 0 {
+		p.counter.messages.Add(float64(n))
+	}
+	if !p.closing && p.frames.CloseSeen() {
+		p.closing = true
+		p.r.because(p.closes)
+	}
+}
+
+// broken handles the end of what comes; false means to go on.
+func (p *pump) broken(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) && p.r.ending.Load() != nil && p == &p.r.down {
+		if p.farewell() {
+			return true
+		}
+		if p.opaque || p.left.Swap(int64(boundaryTime)) == int64(boundaryTime) {
+			p.r.cut()
+			return true
+		}
+		_ = p.from.SetReadDeadline(time.Now().Add(boundaryTime))
+		return false
+	}
+	p.r.because(p.breaks)
+	p.finish()
+	return true
+}
+
+// finish passes the end of this direction on.
+func (p *pump) finish() {
+	_ = p.to.CloseWrite()
+	// A client gets the time to read what is on its way to it. To close before
+	// that would throw it away.
+	left := p.r.stall
+	if p == &p.r.up {
+		left = linger
+	}
+	p.other.hurry(left)
+}
+
+func (p *pump) hurry(left time.Duration) {
+	p.left.Store(int64(left))
+	_ = p.from.SetReadDeadline(time.Now().Add(left))
+}
+
+// refused handles that the receiver takes nothing any more.
+func (p *pump) refused(err error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.r.because(workerStalled)
+		p.r.cut()
+	case p == &p.r.up:
+		p.r.because(p.other.breaks)
+		// Read on: closing a connection with unread bytes resets it, and what
+		// is on its way to the client would be lost.
+		p.from.release()
+		p.discard()
+	default:
+		p.r.because(p.other.breaks)
+		p.other.hurry(linger)
+	}
+}
+
+func (p *pump) discard() {
+	for {
+		if _, err := p.from.receive(); err != nil {
+			return
+		}
+		p.from.release()
+	}
+}
+
+// farewell ends the session towards the client if the worker wants it to end
+// and a close frame may stand here.
+func (p *pump) farewell() bool {
+	if p != &p.r.down {
+		return false
+	}
+	e := p.r.ending.Load()
+	if e == nil || p.opaque || !p.frames.AtBoundary() {
+		return false
+	}
+	if !p.frames.CloseSeen() {
+		if err := p.to.send(wsframe.AppendClose(nil, closingReason, e.Text, false), endTime); err != nil {
+			p.r.cut()
+			return true
+		}
+	}
+	_ = p.from.Close()
+	_ = p.to.CloseWrite()
+	p.other.hurry(endTime)
+	return true
+}

@@ -1,0 +1,267 @@
+package gate
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+const (
+	// requestTime is what a handshake may take to arrive.
+	requestTime = 10 * time.Second
+	// openTime is what a session may take to open from there. A proxy waits no
+	// longer either.
+	openTime = 5 * time.Second
+	// maxRefusal bounds what the server may say with a no.
+	maxRefusal = 64 << 10
+	// crashTime is how long after its connections a crashed server may take to
+	// be seen dead.
+	crashTime = 2 * time.Second
+	// refuseTime is how long a refused client may take to read why.
+	refuseTime = time.Second
+)
+
+// serve walks one connection from its handshake to its end.
+func (g *Gate) serve(c net.Conn) {
+	client, err := newSocket(c)
+	if err != nil {
+		g.o.Log.Error("cannot serve a connection", zap.Error(err))
+		return
+	}
+	_ = client.SetDeadline(time.Now().Add(requestTime))
+	in := bufio.NewReader(client)
+	head, err := readHead(in)
+	if err != nil {
+		return // gone, or not HTTP
+	}
+	q, err := parseRequest(head)
+	if err != nil {
+		g.refuse(client, q, err)
+		return
+	}
+	if !g.takeSlot() {
+		g.refuse(client, q, refusal.New(refusal.WorkerFull, ""))
+		return
+	}
+	o, err := g.unlock(client, q, in)
+	if err != nil {
+		g.freeSlot()
+		g.refuse(client, q, err)
+		return
+	}
+	g.run(o)
+}
+
+// opened is a session that has started.
+type opened struct {
+	session    state.Serving
+	relay      *relay
+	generation int
+	began      time.Time
+}
+
+// unlock asks pool and server, in the order in which a no costs least: nothing
+// reaches the browser before the pool knows the session, and nothing is
+// started before the browser has said yes.
+func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, error) {
+	began := time.Now()
+	ctx, done := context.WithDeadline(g.base, began.Add(openTime))
+	defer done()
+	server, endpoint, err := g.reach(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	answer, out, err := shake(server, began, q.forward(endpoint.Path))
+	if err != nil {
+		_ = server.Close()
+		return nil, err
+	}
+	r := newRelay(client, server, g.o.Stall, g.o.Metrics)
+	if err := g.claim(ctx, q, r); err != nil {
+		_ = server.Close()
+		return nil, err
+	}
+	r.up.early, r.down.early = rest(in), rest(out)
+	client.limitSilence(g.o.Stall)
+	_ = client.SetDeadline(time.Time{})
+	_ = server.SetDeadline(time.Time{})
+	if err := client.send(answer, g.o.Stall); err != nil {
+		// It has started, so it has to end like any other.
+		r.because(clientClosed)
+		r.cut()
+	}
+	g.o.Metrics.opening.Observe(time.Since(began).Seconds())
+	g.o.Metrics.started.Inc()
+	return &opened{session: q.session, relay: r, generation: endpoint.Generation, began: time.Now()}, nil
+}
+
+// reach connects to the server while it asks the pool whether this session may.
+func (g *Gate) reach(ctx context.Context, q request) (*socket, browser.Endpoint, error) {
+	endpoint, up := g.browser.Current()
+	if !up {
+		return nil, endpoint, refusal.New(refusal.BrowserDown, "")
+	}
+	type verdict struct {
+		ok  bool
+		err error
+	}
+	asked := make(chan verdict, 1)
+	go func() {
+		ok, err := g.pool.Check(ctx, q.session.Session, q.session.Attempt)
+		asked <- verdict{ok, err}
+	}()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", endpoint.Socket)
+	v := <-asked
+	switch {
+	case v.err != nil:
+		err = unreachable(v.err)
+	case !v.ok:
+		err = refusal.New(refusal.NoAssignment, "")
+	case err != nil:
+		g.o.Log.Warn("cannot reach the Playwright server", zap.Error(err))
+		err = refusal.New(refusal.BrowserDown, "")
+	}
+	if err != nil {
+		if c != nil {
+			_ = c.Close()
+		}
+		return nil, endpoint, err
+	}
+	server, err := newSocket(c)
+	return server, endpoint, err
+}
+
+// unreachable is the refusal for a call to the pool that failed.
+func unreachable(err error) error {
+	return fmt.Errorf("%w (%w)", refusal.New(refusal.RedisUnavailable, ""), err)
+}
+
+// answered is a no of the Playwright server, which goes to the client as it is.
+type answered struct {
+	status int
+	raw    []byte
+}
+
+func (a *answered) Error() string {
+	return "the Playwright server answered " + strconv.Itoa(a.status)
+}
+
+// shake passes the handshake on and returns the server's yes, with the reader
+// in which more may be waiting.
+func shake(server *socket, began time.Time, handshake []byte) (answer []byte, out *bufio.Reader, err error) {
+	_ = server.SetDeadline(began.Add(openTime))
+	out = bufio.NewReaderSize(server, 1024)
+	_, err = server.Write(handshake)
+	if err == nil {
+		answer, err = readHead(out)
+	}
+	status := 0
+	if err == nil {
+		status, err = statusOf(answer)
+	}
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w (%w)", refusal.New(refusal.BrowserDown, ""), err)
+	case status != http.StatusSwitchingProtocols:
+		// It closes the connection behind it.
+		body, _ := io.ReadAll(io.LimitReader(out, maxRefusal))
+		return nil, nil, &answered{status: status, raw: append(answer, body...)}
+	}
+	return answer, out, nil
+}
+
+// claim starts the session at the pool.
+func (g *Gate) claim(ctx context.Context, q request, r *relay) error {
+	q.session.Nonce = rand.Text()
+	answer, err := g.pool.Claim(ctx, q.session, r.end)
+	switch {
+	case err != nil:
+		return unreachable(err)
+	case answer == state.StartUsed:
+		return refusal.New(refusal.NoAssignment, "It has started already.")
+	case answer != state.StartOK:
+		return refusal.New(refusal.NoAssignment, "")
+	}
+	return nil
+}
+
+// rest takes what a reader has read ahead.
+func rest(r *bufio.Reader) []byte {
+	b, _ := r.Peek(r.Buffered())
+	return bytes.Clone(b)
+}
+
+// run relays a session and reports its end.
+func (g *Gate) run(o *opened) {
+	log := g.o.Log.With(zap.String("session", o.session.Session))
+	log.Debug("session started", zap.Int("attempt", o.session.Attempt), zap.String("proxy", o.session.Proxy), zap.String("client", o.session.Client))
+	reason := o.relay.run()
+	ended := time.Now()
+	// The slot is free before the pool hears of it, because the pool gives it
+	// to the next session in the same breath.
+	g.freeSlot()
+	if reason == serverGone {
+		reason = g.judge(o.generation)
+	}
+	counts := o.relay.counts()
+	g.o.Metrics.ended.WithLabelValues(reason).Inc()
+	log.Debug("session ended", zap.String("reason", reason), zap.Duration("active", ended.Sub(o.began).Round(time.Millisecond)),
+		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
+		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
+	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})
+}
+
+// judge tells a crash from a connection that the server closed. A dying server
+// closes its connections first, so this takes a moment; the client has heard
+// of the end by now.
+func (g *Gate) judge(generation int) string {
+	timer := time.NewTimer(crashTime)
+	defer timer.Stop()
+	select {
+	case <-g.browser.Over(generation):
+		return browserCrashed
+	case <-timer.C:
+	case <-g.base.Done():
+	}
+	return workerClosed
+}
+
+// refuse says no and why.
+func (g *Gate) refuse(client *socket, q request, err error) {
+	var text []byte
+	var code string
+	var no *answered
+	if errors.As(err, &no) {
+		text, code = no.raw, "playwright_"+strconv.Itoa(no.status)
+	} else if errors.Is(err, errHead) {
+		text, code = []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "bad_request"
+	} else {
+		r := refusal.From(err)
+		text, code = r.AppendHTTP(nil), string(r.Code)
+	}
+	g.o.Metrics.refused.WithLabelValues(code).Inc()
+	g.o.Log.Debug("connection refused", zap.String("session", q.session.Session), zap.Int("attempt", q.session.Attempt),
+		zap.Stringer("from", client.RemoteAddr()), zap.Error(err))
+	_ = client.SetDeadline(time.Now().Add(refuseTime))
+	if client.send(text, refuseTime) != nil || client.CloseWrite() != nil {
+		return
+	}
+	// To close with bytes unread would reset the connection, and the answer
+	// might never be read.
+	_, _ = io.Copy(io.Discard, client.conn)
+}
