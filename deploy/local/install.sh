@@ -96,7 +96,12 @@ have_browser() {
 	# A path of the user's own, or another browser than Chromium: the worker itself checks those and says what is wrong.
 	[[ -z ${PWDIST_BROWSER__EXECUTABLE:-} ]] || return 0
 	[[ ${PWDIST_BROWSER__TYPE:-${BROWSER_TYPE:-chromium}} == chromium ]] || return 0
-	have chromium-headless-shell || have chromium || have_playwright_build
+	local name
+	# The names that the worker looks for.
+	for name in chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable; do
+		! have "$name" || return 0
+	done
+	have_playwright_build
 }
 
 have_playwright_build() {
