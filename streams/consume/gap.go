@@ -79,6 +79,11 @@ func (i *logInfo) added() int64 {
 // the leading ERR off.
 const noSuchKey = "no such key"
 
+// xinfo is put together by hand for the same reason as xread.
+func xinfo(client rueidis.Client, key string) rueidis.Completed {
+	return client.B().Arbitrary("XINFO", "STREAM").Keys(key).Build()
+}
+
 func parseInfo(r rueidis.RedisResult) (logInfo, error) {
 	info := logInfo{}
 	m, err := r.AsMap()

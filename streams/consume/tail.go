@@ -129,7 +129,7 @@ func (r *reader) start(ctx context.Context) error {
 	}
 	call, cancel := limited(ctx, answerLimit)
 	defer cancel()
-	info, err := parseInfo(r.client.Do(call, r.client.B().XinfoStream().Key(r.key).Build()))
+	info, err := parseInfo(r.client.Do(call, xinfo(r.client, r.key)))
 	if err != nil {
 		return withCause(call, err)
 	}
@@ -161,7 +161,7 @@ func (r *reader) read(ctx context.Context, block time.Duration) ([]rueidis.XRang
 	call, cancel := limited(ctx, readLimit(block))
 	defer cancel()
 	// XINFO rides along, so that it is answered right behind the read.
-	answers := r.client.DoMulti(call, r.xread(block), r.client.B().XinfoStream().Key(r.key).Build())
+	answers := r.client.DoMulti(call, r.xread(block), xinfo(r.client, r.key))
 
 	entries, err := streamEntries(answers[0], r.key)
 	if err != nil {
