@@ -62,13 +62,12 @@ func TestPasswordFileIsReadAgain(t *testing.T) {
 func TestPasswordFileThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, "--requirepass", "hush-hush")
-	missing := filepath.Join(t.TempDir(), "missing")
 	for _, tt := range []struct{ name, url, path, want string }{
-		{"missing", s.url(), missing, "redis.password_file cannot be used: open " + missing + ": no such file"},
+		{"unreadable", s.url(), t.TempDir(), "redis.password_file cannot be used: read"},
 		{"empty", s.url(), passwordFile(t, "\n"), "is empty"},
 		{"twice", "redis://:hush-hush@" + s.addr(), passwordFile(t, "hush-hush"), "take it out of redis.url"},
 		{"wrong", s.url(), passwordFile(t, "hush-wrong"), "refuses the user or password of redis.url and redis.password_file"},
-		{"no server needed to see it", "redis://127.0.0.1:1", missing, "no such file"},
+		{"no server needed to see it", "redis://127.0.0.1:1", t.TempDir(), "redis.password_file cannot be used"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := connectWithFile(tt.url, tt.path)
@@ -77,4 +76,27 @@ func TestPasswordFileThatCannotBeUsed(t *testing.T) {
 			require.NotContains(t, err.Error(), "hush")
 		})
 	}
+}
+
+// TestPasswordFileMayComeLater: what makes the password may start with us.
+func TestPasswordFileMayComeLater(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "--requirepass", "hush-hush")
+	path := filepath.Join(t.TempDir(), "password")
+	log, seen := logs()
+	result := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		c, err := redisx.Connect(ctx, redisx.Options{Redis: config.Redis{URL: s.url(), PasswordFile: path}, Log: log})
+		if err == nil {
+			c.Close()
+		}
+		result <- err
+	}()
+	require.Eventually(t, func() bool {
+		return seen.FilterMessageSnippet("there is no such redis.password_file: "+path+"; trying again").Len() > 0
+	}, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, os.WriteFile(path, []byte("hush-hush"), 0o600))
+	require.NoError(t, <-result)
 }
