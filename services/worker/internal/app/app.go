@@ -44,7 +44,14 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "pwdist-worker:", err)
 		return 2
 	}
-	if outcome == config.Exit {
+	switch outcome {
+	case config.Exit:
+		return 0
+	case config.CheckHealth:
+		if err := telemetry.CheckHealth(context.Background(), cfg.Admin); err != nil {
+			_, _ = fmt.Fprintln(stderr, "pwdist-worker:", err)
+			return 1
+		}
 		return 0
 	}
 	log, err := telemetry.NewLogger(cfg.Log, "worker")
