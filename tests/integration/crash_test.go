@@ -89,7 +89,6 @@ func TestProxyIsKilledWhileAClientWaits(t *testing.T) {
 	require.NoError(t, holder.Close())
 	_, err = harness.Visit(t, harness.URL(p.Proxies[1], "name=next"), "http://example.com/")
 	require.NoError(t, err)
-	p.Proxy().Start(t)
 }
 
 // inPage connects a client and opens a page.

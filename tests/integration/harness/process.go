@@ -108,7 +108,8 @@ func (p *Process) Terminate(limit time.Duration) error {
 	select {
 	case <-p.done:
 	case <-time.After(limit):
-		return fmt.Errorf("%s has not ended %s after SIGTERM", p.Name, limit)
+		p.dump()
+		return fmt.Errorf("%s has not ended %s after SIGTERM; it printed:\n%s", p.Name, limit, p.Tail())
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		return fmt.Errorf("%s ended with status %d after SIGTERM", p.Name, code)
@@ -130,8 +131,19 @@ func (p *Process) ExitCode(tb testing.TB, limit time.Duration) int {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		tb.Fatalf("%s (pid %d) has not ended after %s; it logged:\n%s", p.Name, p.PID(), limit, p.Tail())
+		p.dump()
+		tb.Fatalf("%s (pid %d) has not ended after %s; it printed:\n%s", p.Name, p.PID(), limit, p.Tail())
 		return 0
+	}
+}
+
+// dump has a program that should have ended print what its goroutines wait for.
+func (p *Process) dump() {
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // if it ends just now there is nothing to print
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		p.Kill()
 	}
 }
 
@@ -146,7 +158,7 @@ func (p *Process) Output() string {
 
 // Tail is the end of the output.
 func (p *Process) Tail() string {
-	const lines = 80
+	const lines = 400
 	all := strings.Split(strings.TrimRight(p.Output(), "\n"), "\n")
 	if len(all) > lines {
 		all = append([]string{fmt.Sprintf("… %d lines before", len(all)-lines)}, all[len(all)-lines:]...)

@@ -87,6 +87,12 @@ func (s *Service) Ready() bool {
 	return status == http.StatusOK
 }
 
+// live tells whether the program is far enough to answer, and to take signals.
+func (s *Service) live() bool {
+	status, _ := s.Get("/healthz")
+	return status == http.StatusOK
+}
+
 // Get reads a page of the admin server; the status is 0 when there was no answer.
 func (s *Service) Get(path string) (status int, body string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -121,6 +127,9 @@ func (s *Service) finish(tb testing.TB, kill bool) {
 		tb.Error(err)
 	}
 	if kill {
+		now.Kill()
+	} else if !holds(Patience, func() bool { return s.live() || !now.Running() }) {
+		tb.Errorf("%s does not come up", s.Name)
 		now.Kill()
 	} else if err := now.Terminate(Patience); err != nil {
 		tb.Error(err)
