@@ -1,7 +1,6 @@
 package state_test
 
 import (
-	"encoding/json"
 	"sort"
 	"strconv"
 	"strings"
@@ -10,19 +9,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dumpScript reads a whole pool in one step.
+// dumpScript reads a whole pool in one step; of sessions that are over only how
+// they ended, since there are many of them.
 var dumpScript = rueidis.NewLuaScript(`
 local call, all = redis.call, {}
 for _, key in ipairs(call('KEYS', ARGV[1] .. '*')) do
   local kind, value = call('TYPE', key).ok, nil
-  if kind == 'hash' then value = call('HGETALL', key)
+  local name, ttl = string.sub(key, #ARGV[1] + 1), call('PTTL', key)
+  if kind == 'hash' and ttl > 0 then
+    value = { 'state', call('HGET', key, 'state'), 'reason', call('HGET', key, 'reason') }
+  elseif kind == 'hash' then value = call('HGETALL', key)
   elseif kind == 'set' then value = call('SMEMBERS', key)
   elseif kind == 'zset' then value = call('ZRANGE', key, 0, -1, 'WITHSCORES')
   elseif kind == 'string' then value = { call('GET', key) }
-  else value = { '-' } end
-  all[#all + 1] = { string.sub(key, #ARGV[1] + 1), kind, tostring(call('PTTL', key)), value }
+  else value = {} end
+  all[#all + 1] = { name, kind, tostring(ttl), value }
 end
-return cjson.encode(all)`)
+return all`)
 
 // dump is the content of a pool's keys, under their names without the prefix.
 type dump struct {
@@ -35,26 +38,27 @@ type dump struct {
 
 func (p *pool) dump() dump {
 	p.t.Helper()
-	text, err := dumpScript.Exec(ctx, p.c, nil, []string{p.k.Prefix()}).ToString()
-	require.NoError(p.t, err)
-	var all [][]json.RawMessage
-	if text != "{}" {
-		require.NoError(p.t, json.Unmarshal([]byte(text), &all))
+	all, err := dumpScript.Exec(ctx, p.c, nil, []string{p.k.Prefix()}).ToArray()
+	if err != nil {
+		p.t.Fatalf("dump: %v", err)
 	}
 	d := dump{map[string]map[string]string{}, map[string]map[string]bool{}, map[string]map[string]float64{}, map[string]string{}, map[string]int64{}}
 	for _, row := range all {
-		var name, kind, ttl string
-		var v []string
-		for i, to := range []any{&name, &kind, &ttl, &v} {
-			require.NoError(p.t, json.Unmarshal(row[i], to))
-		}
+		cell, err := row.ToArray()
+		require.NoError(p.t, err)
+		name, _ := cell[0].ToString()
+		kind, _ := cell[1].ToString()
+		ttl, _ := cell[2].ToString()
+		v, err := cell[3].AsStrSlice()
+		require.NoError(p.t, err)
 		d.ttl[name], _ = strconv.ParseInt(ttl, 10, 64)
 		switch kind {
 		case "hash":
-			d.hash[name] = map[string]string{}
-			for i := 0; i < len(v); i += 2 {
-				d.hash[name][v[i]] = v[i+1]
+			h := make(map[string]string, len(v)/2)
+			for i := 0; i+1 < len(v); i += 2 {
+				h[v[i]] = v[i+1]
 			}
+			d.hash[name] = h
 		case "set":
 			d.set[name] = map[string]bool{}
 			for _, m := range v {

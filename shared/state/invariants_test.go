@@ -28,7 +28,7 @@ func (p *pool) check() {
 // verdict lists what is wrong with a state of the pool.
 func (p *pool) verdict(d dump) []string {
 	var wrong []string
-	v := verdict{dump: d, over: p.over, say: func(f string, a ...any) { wrong = append(wrong, fmt.Sprintf(f, a...)) }}
+	v := verdict{dump: d, over: p.over, parked: p.parked, say: func(f string, a ...any) { wrong = append(wrong, fmt.Sprintf(f, a...)) }}
 	v.workers()
 	v.slots()
 	v.free()
@@ -46,8 +46,9 @@ func (p *pool) verdict(d dump) []string {
 
 type verdict struct {
 	dump
-	over map[string]bool // workers that may hold more than their slots
-	say  func(format string, args ...any)
+	over   map[string]bool // workers that may hold more than their slots
+	parked map[string]bool // workers that are free again with their next heartbeat
+	say    func(format string, args ...any)
 }
 
 func (v verdict) alive(zset, id string) bool {
@@ -136,7 +137,7 @@ func (v verdict) free() {
 			}
 		}
 		_, listed := v.zset["free:"+w["flavour"]][id]
-		if !listed && w["state"] == "ready" && v.capacity(id) > 0 && v.alive("workers", id) {
+		if !listed && w["state"] == "ready" && v.capacity(id) > 0 && v.alive("workers", id) && !v.parked[id] {
 			v.say("worker %s has capacity %d, but is not free", id, v.capacity(id))
 		}
 	}

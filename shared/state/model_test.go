@@ -1,0 +1,369 @@
+package state_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+)
+
+// TestModel plays random histories of proxies, workers and clients against a real
+// Redis: lost replies and repeated calls, calls that arrive late, processes that
+// die, leases that run out, a Redis that loses everything or the last of it. Each
+// single call must do what the rules allow and leave the pool consistent
+// (I1, I4, I5, I6); at the end all goes home, and nothing may be left (I2, I3).
+//
+// -rapid.checks sets how many histories, PWDIST_MODEL_STEPS how long they are.
+func TestModel(t *testing.T) {
+	steps := "120"
+	if n := os.Getenv("PWDIST_MODEL_STEPS"); n != "" {
+		steps = n
+	}
+	require.NoError(t, flag.Set("rapid.steps", steps))
+	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
+	c := connect(t)
+	o := options(func(o *state.Options) {
+		// Deadlines pass when the test says so.
+		o.Heartbeat, o.ProcessLease, o.StartLease = 10*time.Minute, time.Hour, time.Hour
+		o.MaxClasses = 4
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		p := openPool(t, c, o)
+		defer p.wipe()
+		w := newWorld(t, p)
+		w.newProxy()
+		w.newWorker(t)
+		w.newWorker(t)
+		if rapid.Bool().Draw(t, "an old pool") {
+			require.NoError(t, p.do("SET", p.k.Epoch(), "1-0").Error())
+			w.refresh()
+		}
+		t.Repeat(w.actions())
+		w.goHome(t)
+	})
+}
+
+func (w *world) actions() map[string]func(*rapid.T) {
+	in := func(phases ...string) func(*client) bool {
+		return func(c *client) bool {
+			for _, p := range phases {
+				if c.phase == p && !c.proxy.dead {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	seldom := func(t *rapid.T, percent int) {
+		if !chance(t, "does it happen", percent) {
+			t.Skip("not now")
+		}
+	}
+	actions := map[string]func(*rapid.T){
+		"a client comes": func(t *rapid.T) {
+			p := pick(t, "proxy", w.proxies, alive)
+			id := w.id("s")
+			c := &client{id: id, proxy: p, phase: "asking"}
+			c.request = state.Request{Session: id, Proxy: p.ID, QueueLimit: rapid.SampledFrom([]int{3, 100}).Draw(t, "limit"),
+				Demand: rapid.SampledFrom([]state.Demand{chromium(""), chromium(""), chromium("1.65"), chromium("1.65"), chromium("1.65"), chromium("1.64"),
+					{Browser: "firefox"}, {Browser: "chromium", Require: map[string]string{"gpu": "1"}}, chromium("1.1")}).Draw(t, "demand")}
+			w.clients = append(w.clients, c)
+			w.acquire(t, c, false)
+		},
+		"a client is dialled": func(t *rapid.T) { w.dial(t, pick(t, "client", w.clients, in("granted"))) },
+		"a client leaves": func(t *rapid.T) {
+			w.leave(t, pick(t, "client", w.clients, in("asking", "waiting", "granted", "running")))
+		},
+		"a session ends": func(t *rapid.T) { w.leave(t, pick(t, "client", w.clients, in("running"))) },
+		"acquire is repeated": func(t *rapid.T) {
+			w.acquire(t, pick(t, "client", w.clients, in("asking", "waiting", "granted")), false)
+		},
+		"a stranger tries a session": func(t *rapid.T) {
+			c := pick(t, "client", w.clients, func(*client) bool { return true })
+			p := pick(t, "worker", w.workers, func(*process) bool { return true })
+			if s := w.last.hash["session:"+c.id]; s["state"] == "assigned" && s["worker"] == p.ID {
+				t.Skip("it would be the right one")
+			}
+			w.run(call{script: "start", session: c.id, worker: p.ID, attempt: 1}, func() {
+				a, err := w.p.Start(ctx, c.id, p.ID, 1, "stranger", p.number)
+				require.NoError(w.t, err)
+				require.NotEqual(w.t, state.StartOK, a, "a second way in (I10)")
+			})
+		},
+		"inbox":       func(t *rapid.T) { w.inbox(pick(t, "proxy", w.proxies, alive)) },
+		"proxy beat":  func(t *rapid.T) { w.proxyBeat(t, pick(t, "proxy", w.proxies, alive)) },
+		"worker beat": func(t *rapid.T) { w.beat(t, pick(t, "worker", w.workers, alive), "worker_closed") },
+		"a new worker": func(t *rapid.T) {
+			n := 0
+			for _, p := range w.workers {
+				if alive(p) {
+					n++
+				}
+			}
+			if n >= 5 {
+				t.Skip("enough")
+			}
+			w.newWorker(t)
+		},
+		"a new proxy": func(t *rapid.T) {
+			n := 0
+			for _, p := range w.proxies {
+				if alive(p) {
+					n++
+				}
+			}
+			if n >= 3 {
+				t.Skip("enough")
+			}
+			w.newProxy()
+		},
+		"a browser crashes": func(t *rapid.T) {
+			seldom(t, 30)
+			w.crash(t, pick(t, "worker", w.workers, func(p *process) bool { return alive(p) && !p.sick }))
+		},
+		"a browser is back": func(t *rapid.T) {
+			p := pick(t, "worker", w.workers, func(p *process) bool { return alive(p) && p.sick })
+			p.sick = false
+			w.beat(t, p, "worker_closed")
+		},
+		"a worker retires": func(t *rapid.T) {
+			seldom(t, 40)
+			p := pick(t, "worker", w.workers, func(p *process) bool { return alive(p) && !p.retiring })
+			w.retire(t, p, rapid.SampledFrom([]string{state.RetireLifetime, state.RetireDrain, state.RetireMemory}).Draw(t, "reason"))
+		},
+		"a worker leaves": func(t *rapid.T) {
+			p := pick(t, "worker", w.workers, func(p *process) bool { return alive(p) && p.retiring })
+			w.quit(t, p, state.RetireLifetime, chance(t, "force", 20))
+		},
+		"a worker dies": func(t *rapid.T) {
+			seldom(t, 25)
+			w.killWorker(pick(t, "worker", w.workers, alive))
+		},
+		"a proxy dies": func(t *rapid.T) {
+			seldom(t, 25)
+			w.killProxy(t, pick(t, "proxy", w.proxies, alive))
+		},
+		"a late call arrives": func(t *rapid.T) {
+			if len(w.late) == 0 {
+				t.Skip("none")
+			}
+			i := rapid.IntRange(0, len(w.late)-1).Draw(t, "which")
+			l := w.late[i]
+			w.late = append(w.late[:i:i], w.late[i+1:]...)
+			w.run(l.call, l.run)
+		},
+		"reap": func(t *rapid.T) { w.reap(rapid.IntRange(1, 6).Draw(t, "batch")) },
+		"a lease runs out": func(t *rapid.T) {
+			w.expire(t, rapid.SampledFrom([]string{"workers", "proxies", "leases", "leases", "fading"}).Draw(t, "of"))
+			if chance(t, "the reaper is there", 60) {
+				w.reap(rapid.IntRange(1, 6).Draw(t, "batch"))
+			}
+		},
+		"time stands still": func(t *rapid.T) {
+			seldom(t, 30)
+			w.p.lastSeen(rapid.SampledFrom([]time.Duration{time.Hour, -time.Hour}).Draw(t, "gap"))
+			// What was leased until now is in the last dump, by the clock as it was.
+			w.proxyBeat(t, pick(t, "proxy", w.proxies, alive))
+		},
+		"a replica is up to date": func(t *rapid.T) {
+			seldom(t, 30)
+			w.replicate()
+		},
+		"a failover": func(t *rapid.T) {
+			if w.backup == nil {
+				t.Skip("no replica")
+			}
+			w.failover()
+			w.everyoneSpeaks(t)
+		},
+		"redis is empty": func(t *rapid.T) {
+			seldom(t, 10)
+			w.flush()
+			w.everyoneSpeaks(t)
+		},
+	}
+	for often, times := range map[string]int{"a client comes": 4, "a client is dialled": 5, "inbox": 2, "a session ends": 2, "worker beat": 3,
+		"a lease runs out": 3, "a new worker": 3, "a new proxy": 2, "a worker retires": 2, "a worker leaves": 1} {
+		for i := range times {
+			actions[fmt.Sprint(often, " ", i)] = actions[often]
+		}
+	}
+	return actions
+}
+
+// everyoneSpeaks is what mostly follows when Redis was away.
+func (w *world) everyoneSpeaks(t *rapid.T) {
+	if chance(t, "not at once", 30) {
+		return
+	}
+	for _, p := range w.workers {
+		if !p.dead {
+			w.beat(t, p, "worker_closed")
+		}
+	}
+	for _, p := range w.proxies {
+		if !p.dead {
+			w.proxyBeat(t, p)
+		}
+	}
+}
+
+// goHome ends everything in good order and looks at what is left.
+func (w *world) goHome(t *rapid.T) {
+	for len(w.late) > 0 {
+		l := w.late[0]
+		w.late = w.late[1:]
+		w.run(l.call, l.run)
+	}
+	for _, c := range w.clients {
+		if c.proxy.dead || c.phase == "closed" {
+			continue
+		}
+		was := c.phase
+		c.phase = "closed"
+		if was == "running" {
+			for _, p := range w.workers {
+				delete(p.serving, c.id)
+			}
+			continue
+		}
+		w.run(call{script: "cancel", session: c.id, proxy: c.proxy.ID}, func() {
+			_, err := w.p.Cancel(ctx, c.id, c.proxy.ID, "cancelled")
+			require.NoError(t, err)
+		})
+	}
+	for range 2 {
+		for _, p := range w.workers {
+			if !p.dead {
+				w.homeBeat(p)
+			}
+		}
+		for _, p := range w.proxies {
+			if !p.dead {
+				w.run(call{script: "proxy_heartbeat", proxy: p.ID, ends: p.ends}, func() {
+					_, err := w.p.ProxyHeartbeat(ctx, p.ID, p.ends...)
+					require.NoError(t, err)
+				})
+				p.ends = nil
+				w.p.inbox(p.ID)
+			}
+		}
+		w.run(call{script: "cancel", session: "nobody", proxy: "p1"}, func() { _, _ = w.p.Cancel(ctx, "nobody", "p1", "cancelled") })
+		w.expireAll("leases", func(string) bool { return true })
+		w.expireAll("workers", func(id string) bool { return !w.lives(w.workers, id) })
+		w.expireAll("proxies", func(id string) bool { return !w.lives(w.proxies, id) })
+		w.reapAll()
+	}
+	live := viewOf(w.last, nil).sessions
+	if !w.lossy && len(live) > 0 {
+		t.Fatalf("everybody has gone, but these sessions are left (I3): %v", live)
+	}
+
+	// Now the processes go too, and with them what only a Redis that lost writes can leave.
+	for _, p := range w.workers {
+		if !p.dead {
+			w.run(call{script: "leave", worker: p.ID, force: true}, func() {
+				_, err := w.p.Leave(ctx, p.ID, state.RetireDrain, p.number+1, true)
+				require.NoError(t, err)
+			})
+		}
+	}
+	for range 2 {
+		for _, zset := range []string{"leases", "workers", "proxies", "fading"} {
+			w.expireAll(zset, func(string) bool { return true })
+		}
+		w.reapAll()
+	}
+	w.nothingLeft(t)
+}
+
+func (w *world) lives(list []*process, id string) bool {
+	for _, p := range list {
+		if p.ID == id && !p.dead {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) homeBeat(p *process) {
+	for range 3 {
+		p.number++
+		c := call{script: "heartbeat", worker: p.ID, number: p.number, state: p.health(), ends: p.ends, serving: map[string]bool{}}
+		var r state.BeatReply
+		w.run(c, func() {
+			var err error
+			r, err = w.p.Heartbeat(ctx, state.Beat{Worker: p.ID, Number: p.number, State: p.health(), Missing: "worker_closed", Ended: p.ends})
+			require.NoError(w.t, err)
+		})
+		if r.Join {
+			w.run(call{script: "join", worker: p.ID, endpoint: p.Endpoint, flavour: p.Flavour(), number: p.number, state: p.health(),
+				served: p.started, slots: p.Slots, lifetime: p.Lifetime, serving: map[string]bool{}}, func() {
+				reply, err := w.p.Join(ctx, state.JoinRequest{Worker: p.Worker, State: p.health(), Number: p.number, Served: p.started, Rejoin: true})
+				require.NoError(w.t, err)
+				if reply.Replaced != "" {
+					p.dead = true
+				}
+			})
+			continue
+		}
+		if r.Stale {
+			p.number = r.Last
+			continue
+		}
+		return
+	}
+}
+
+func (w *world) expireAll(zset string, which func(string) bool) {
+	for _, id := range sorted(w.last.zset[zset]) {
+		if which(id) {
+			w.p.expire(w.p.k.Prefix()+zset, id)
+		}
+	}
+	w.refresh()
+}
+
+func (w *world) reapAll() {
+	for range 500 {
+		if !w.reap(20) {
+			return
+		}
+	}
+	w.t.Fatalf("the reaper does not come to an end")
+}
+
+func (w *world) nothingLeft(t *rapid.T) {
+	// What may stay: what names the data set, and what goes by itself.
+	stay := map[string]bool{"schema": true, "epoch": true, "clock": true, "rev": true, "seq": true, "events": true, "changed": true,
+		"ended": true, "recycling": true, "fits": true}
+	for name, ttl := range w.last.ttl {
+		if !stay[name] && ttl < 0 {
+			t.Fatalf("%s is left: %v %v %v", name, w.last.hash[name], w.last.set[name], w.last.zset[name])
+		}
+	}
+	had := map[string]bool{}
+	for _, e := range w.p.log {
+		if e.Type == event.SessionAssigned || e.Type == event.SessionStarted {
+			had[e.Session.ID] = true
+		}
+	}
+	for id := range had {
+		if w.p.told[id] != 1 {
+			t.Fatalf("session %s was assigned and has %d ends (I2)", id, w.p.told[id])
+		}
+	}
+	for id := range w.p.told {
+		if n := strings.Count(id, "s"); n != 1 {
+			t.Fatalf("the end of %s, which nobody knows", id)
+		}
+	}
+}
