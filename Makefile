@@ -41,6 +41,7 @@ build: $(BINARIES:%=build-%) ## build the programs into bin/
 
 .PHONY: $(BINARIES:%=build-%)
 $(BINARIES:%=build-%): build-%:
+	@echo "building bin/$*"
 	@cd $(word 1,$($*)) && go build -trimpath -ldflags '$(LDFLAGS)' -o '$(CURDIR)/bin/$*' $(word 2,$($*))
 
 .PHONY: install

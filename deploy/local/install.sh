@@ -88,8 +88,9 @@ need_browser() {
 			if apt_install "$package"; then return; fi
 		fi
 	done
-	lacks "a Chromium: run 'node services/worker/playwright/node_modules/playwright-core/cli.js install --with-deps" \
-		"--only-shell chromium', or set PWDIST_BROWSER__EXECUTABLE to one that you have"
+	lacks "a Chromium: install your system's (Debian: apt-get install chromium-headless-shell), or Playwright's own with" \
+		"'node services/worker/playwright/node_modules/playwright-core/cli.js install --with-deps --only-shell chromium'," \
+		"or set PWDIST_BROWSER__EXECUTABLE to one that you have"
 }
 
 have_browser() {
@@ -178,7 +179,10 @@ need_clients_python() {
 			return 0
 		fi
 	fi
-	"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+	if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"; then
+		lacks "the Python packages of ${requirements#"$root"/}: pip fails, see above"
+		return 0
+	fi
 	cp "$requirements" "$venv/installed"
 }
 
@@ -188,14 +192,17 @@ need_clients_python() {
 npm_ci() {
 	local dir=$root/$1
 	cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed" && return
-	if ! have npm; then
+	if ! { have npm && have_node; }; then
 		# need_node has said so already when it was asked for as well.
 		[[ " ${needs[*]} " == *" node "* ]] || lacks "npm: it comes with Node.js $node_major_needed or later"
 		return 0
 	fi
 	say "npm ci in $1"
 	# The browsers come from need_browser: Playwright's own downloads are several hundred megabytes.
-	(cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null)
+	if ! (cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null); then
+		lacks "the Node packages of $1: npm ci fails there, see above"
+		return 0
+	fi
 	cp "$dir/package-lock.json" "$dir/node_modules/.installed"
 }
 

@@ -36,6 +36,9 @@ redis_port=${PWDIST_UP_REDIS_PORT:-}
 own_redis=yes
 [[ -z ${PWDIST_REDIS__URL:-}${REDIS_URL:-} ]] || own_redis=no
 
+# What comes out here is read by people, and by the prefixes no longer JSON lines.
+[[ -n ${PWDIST_LOG__FORMAT:-}${LOG_FORMAT:-} ]] || export PWDIST_LOG__FORMAT=console
+
 # These are for this script; a service would warn that it does not know them.
 [[ -z ${!PWDIST_UP_@} ]] || export -n "${!PWDIST_UP_@}"
 
