@@ -13,7 +13,7 @@ pwdist-worker := services/worker .
 pwdist-events := streams ./cmd/pwdist-events
 
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -X github.com/playwright-distributed/playwright-distributed/shared/telemetry.Version=$(VERSION) -X main.version=$(VERSION)
+LDFLAGS := -X github.com/playwright-distributed/playwright-distributed/shared/telemetry.Version=$(VERSION)
 
 # One tool version for everybody, kept outside the tree so that a clean clone finds it again.
 GOLANGCI_VERSION := 2.15.0

@@ -267,15 +267,15 @@ pool_is_ready() {
 
 # Prints that the pool serves, and what can be done with it.
 announce() {
-	local slots redis_hint=redis://127.0.0.1:$redis_port
-	# The user's own URL may carry a password.
-	# shellcheck disable=SC2016
-	[[ $own_redis == yes ]] || redis_hint='"$REDIS_URL"'
+	local slots tail='bin/pwdist-events tail'
+	# It takes a Redis of the user's from the same variable, whose value may hold a password.
+	[[ $own_redis == no ]] || tail+=" --redis redis://127.0.0.1:$redis_port"
+	[[ -z ${PWDIST_POOL:-} ]] || tail+=" --pool $PWDIST_POOL"
 	slots=$(worker_slots)
 	printf '\nplaywright-distributed serves at ws://localhost:%s\n' "$port"
 	[[ -z $slots ]] || printf '  sessions at once   %d (workers: %d, slots of each: %d)\n' $((workers * slots)) "$workers" "$slots"
 	printf '  metrics            http://127.0.0.1:%s/metrics\n' "$admin_port"
-	printf '  watch sessions     bin/pwdist-events tail --redis %s\n' "$redis_hint"
+	printf '  watch sessions     %s\n' "$tail"
 	printf '  stop               Ctrl-C\n\n'
 }
 
