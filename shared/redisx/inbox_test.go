@@ -131,8 +131,10 @@ func TestInboxKeepsWhatWasNotHandled(t *testing.T) {
 	r := newReader(t)
 	r.fail["sticky"] = 3
 	log, seen := logs()
+	began := time.Now()
 	r.read(s.url(), log)
 	r.want("behind", "sticky")
+	require.Greater(t, time.Since(began), 500*time.Millisecond, "the wait between attempts grows: 100, 200, 400 ms less a fifth")
 	s.empties()
 	require.Empty(t, r.got)
 	require.Equal(t, 3, seen.FilterMessageSnippet("cannot handle").Len())

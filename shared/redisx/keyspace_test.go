@@ -23,6 +23,15 @@ func flags(s *server) string {
 	return string(b[1:]) // without the line break
 }
 
+// TestFlagsThatAreOnStayAsTheyAre, so that nothing is written without need.
+func TestFlagsThatAreOnStayAsTheyAre(t *testing.T) {
+	for _, flags := range []string{"Kghx", "AK", "AKE", "xKgh$", "KA"} {
+		require.Equal(t, flags, redisx.AddFlags(flags))
+	}
+	require.Equal(t, "AEK", redisx.AddFlags("AE"))
+	require.Equal(t, "gExKh", redisx.AddFlags("gEx"))
+}
+
 func ensure(t *testing.T, url string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

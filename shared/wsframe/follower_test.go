@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -84,6 +85,11 @@ func TestFollowerReadsStreams(t *testing.T) {
 			"only the first close counts",
 			join(frame(0x88, false, []byte{0x03, 0xe8}), frame(0x88, false, []byte{0x03, 0xe9})),
 			outcome{bytes: 8, frames: 2, boundary: true, closeSeen: true, closeCode: 1000},
+		},
+		{
+			"a key serves one frame only",
+			join(frame(0x89, true, []byte("x")), frame(0x88, false, []byte{0x03, 0xe8})),
+			outcome{bytes: 11, frames: 2, boundary: true, closeSeen: true, closeCode: 1000},
 		},
 		{"RSV2", []byte{0xa1, 0, 0}, outcome{bytes: 1, err: wsframe.ErrReserved}},
 		{"RSV3", []byte{0x91, 0, 0}, outcome{bytes: 1, err: wsframe.ErrReserved}},
@@ -236,12 +242,18 @@ func TestFollowerOnRealConnection(t *testing.T) {
 	_, got, err := c.Read(ctx)
 	require.NoError(t, err)
 	require.Len(t, got, 150_000)
-	go func() { _, _, _ = c.Read(ctx) }() // the pong is seen by a reader
+	read := make(chan struct{})
+	go func() { // the pong is seen by a reader
+		defer close(read)
+		_, _, _ = c.Read(ctx)
+	}()
 	require.NoError(t, <-pinged)
 	require.NoError(t, c.Close(websocket.StatusGoingAway, "enough"))
+	<-read
 
-	for name, direction := range map[string]*bytes.Buffer{"up": &tap.up, "down": &tap.down} {
-		_, stream, ok := bytes.Cut(direction.Bytes(), []byte("\r\n\r\n"))
+	up, down := tap.streams()
+	for name, direction := range map[string][]byte{"up": up, "down": down} {
+		_, stream, ok := bytes.Cut(direction, []byte("\r\n\r\n"))
 		require.True(t, ok)
 		o := inChunks(stream, 1500)
 		require.NoError(t, o.err, name)
@@ -256,17 +268,28 @@ func TestFollowerOnRealConnection(t *testing.T) {
 // tapped keeps what goes over a connection.
 type tapped struct {
 	net.Conn
+	mu       sync.Mutex
 	up, down bytes.Buffer
 }
 
+func (c *tapped) streams() (up, down []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Clone(c.up.Bytes()), bytes.Clone(c.down.Bytes())
+}
+
 func (c *tapped) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.up.Write(p[:n])
-	return n, err
+	// Before it goes out: the answer to it may cause the next write elsewhere.
+	c.mu.Lock()
+	c.up.Write(p)
+	c.mu.Unlock()
+	return c.Conn.Write(p)
 }
 
 func (c *tapped) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.down.Write(p[:n])
 	return n, err
 }
