@@ -1,0 +1,101 @@
+// Package cli is the command line of pwdist-events.
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+)
+
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// usageError is a mistake in how the command was called.
+type usageError struct{ error }
+
+// Main runs the command with these arguments and returns its exit code.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A reader that has enough, such as head, is a normal end: without this the
+	// process would die of the signal instead of seeing the error.
+	signal.Ignore(syscall.SIGPIPE)
+	whenReaderGone(os.Stdout, stop)
+
+	root := newRoot(os.Stdout, os.Stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil, errors.Is(err, syscall.EPIPE), ctx.Err() != nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "pwdist-events: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(os.Stderr, "pwdist-events: %v\n", err)
+	return exitFailure
+}
+
+// source says which log to read.
+type source struct {
+	redis string
+	pool  string
+}
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	var src source
+	root := &cobra.Command{
+		Use:           "pwdist-events",
+		Short:         "Show the event log of a browser pool",
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if src.pool == "" {
+				src.pool = cmp.Or(os.Getenv("PWDIST_POOL"), "default")
+			}
+			if err := event.CheckPool(src.pool); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	flags := root.PersistentFlags()
+	flags.StringVar(&src.pool, "pool", "", "name of the pool (default $PWDIST_POOL, else default)")
+	flags.StringVar(&src.redis, "redis", "",
+		"URL of Redis (default $PWDIST_REDIS__URL, else $REDIS_URL, else "+localRedis+")")
+	root.AddCommand(newTail(&src), newStats(&src), newVersion())
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown argument %q; see %s --help", args[0], cmd.CommandPath())}
+	}
+	return nil
+}
+
+const localRedis = "redis://localhost:6379"
+
+// url is where Redis is. It is not the default of the flag, because --help would
+// print it with its password.
+func (s *source) url() string {
+	return cmp.Or(s.redis, os.Getenv("PWDIST_REDIS__URL"), os.Getenv("REDIS_URL"), localRedis)
+}
