@@ -11,11 +11,14 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
-// Two workers with five slots each: fifty sessions in a row, then twenty at
-// once, of which ten must wait. I1 to I6 from the log, and that each session
-// has one assignment, one start and one end.
+// Two workers with five slots each behind two proxies: fifty sessions in a row,
+// then twenty at once, of which ten must wait. I1 to I6 from the log, and that
+// each session has one assignment, one start and one end.
 func TestFiftyInARowAndTwentyAtOnce(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 2, Worker: harness.Settings{"slots": "5", "lifetime.sessions": "0"}})
+	p := harness.New(t, harness.Options{
+		Proxies: 2, Workers: 2,
+		Worker: harness.Settings{"slots": "5", "lifetime.sessions": "0"},
+	})
 
 	for n := range 50 {
 		title, err := harness.Visit(t, p.URL(fmt.Sprintf("name=row-%d", n)), "http://example.com/")
@@ -29,7 +32,8 @@ func TestFiftyInARowAndTwentyAtOnce(t *testing.T) {
 	var rest sync.WaitGroup
 	for n := range 10 {
 		rest.Go(func() {
-			title, err := harness.Visit(t, p.URL(fmt.Sprintf("name=late-%d", n)), "http://example.com/")
+			url := harness.URL(p.Proxies[n%2], fmt.Sprintf("name=late-%d", n))
+			title, err := harness.Visit(t, url, "http://example.com/")
 			if err != nil || title != harness.ExampleTitle {
 				t.Errorf("late client %d: %q %v", n, title, err)
 			}

@@ -71,25 +71,27 @@ func TestWrongSettings(t *testing.T) {
 func TestCheckConfig(t *testing.T) {
 	for _, program := range []string{"pwdist-proxy", "pwdist-worker"} {
 		t.Run(program, func(t *testing.T) {
-			run := func(args ...string) (string, error) {
-				out, err := exec.Command(harness.Binary(t, program), args...).CombinedOutput()
-				return string(out), err
+			run := func(args ...string) (string, int) {
+				p := harness.Start(t, t.TempDir(), harness.Command{Name: program, Path: harness.Binary(t, program), Args: args})
+				t.Cleanup(p.Kill)
+				code := p.ExitCode(t, harness.Patience)
+				return p.Output(), code
 			}
 			// Nothing listens at this Redis: checking needs none, and no browser.
-			out, err := run("--check-config", "--redis.url=redis://127.0.0.1:1")
-			require.NoError(t, err, out)
+			out, code := run("--check-config", "--redis.url=redis://127.0.0.1:1")
+			require.Zero(t, code, out)
 			require.Equal(t, "configuration ok\n", out)
-			out, err = run("--check-config", "--redis.url=")
-			require.Error(t, err)
+			out, code = run("--check-config", "--redis.url=")
+			require.NotZero(t, code)
 			require.Contains(t, out, "redis.url")
 
-			out, err = run("--print-config", "--redis.url=redis://user:sesame@127.0.0.1:1/0")
-			require.NoError(t, err, out)
+			out, code = run("--print-config", "--redis.url=redis://user:sesame@127.0.0.1:1/0")
+			require.Zero(t, code, out)
 			require.NotContains(t, out, "sesame")
 			require.Contains(t, out, "redis://user:")
 
-			out, err = run("--version")
-			require.NoError(t, err, out)
+			out, code = run("--version")
+			require.Zero(t, code, out)
 			require.NotEmpty(t, out)
 		})
 	}
