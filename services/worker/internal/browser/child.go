@@ -256,7 +256,7 @@ func (t *tail) essence() string {
 	defer t.mu.Unlock()
 	var failed, browser string
 	for _, line := range t.lines {
-		if _, said, ok := strings.Cut(line, "][err] "); ok {
+		if _, said, ok := strings.Cut(line, "][err] "); ok && strings.HasPrefix(line, "[pid=") {
 			browser = said
 		}
 		name, text, ok := strings.Cut(line, ": ")

@@ -14,8 +14,11 @@ import (
 const (
 	scratchPrefix = "pwdist-worker-"
 	lockName      = "lock"
-	// maxSocketPath is what a Unix socket's address has room for.
+	// maxSocketPath is what a Unix socket's address has room for. Where the
+	// system's directory for scratch files leaves too little, shortTemp serves.
 	maxSocketPath = 107
+	longestSocket = scratchPrefix + "4194304-4294967295/999999/" + socketName
+	shortTemp     = "/tmp"
 	// newborn is the age below which a directory without a lock is left alone:
 	// its worker may be about to make one.
 	newborn = time.Minute
@@ -38,16 +41,15 @@ func newScratch(base string, log *zap.Logger) (*scratch, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(filepath.Join(base, longestSocket)) > maxSocketPath {
+		base = shortTemp
+	}
 	removeLeftovers(base, log)
 	root, err := os.MkdirTemp(base, scratchPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
 	s := &scratch{root: root, log: log}
-	if n := len(filepath.Join(s.child(999_999), socketName)); n > maxSocketPath {
-		s.close()
-		return nil, fmt.Errorf("scratch directory %s: its path is too long for a Unix socket: set TMPDIR to a shorter one", root)
-	}
 	if s.lock, err = lock(filepath.Join(root, lockName)); err != nil {
 		s.close()
 		return nil, fmt.Errorf("scratch directory: %w", err)

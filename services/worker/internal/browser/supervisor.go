@@ -189,10 +189,10 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 	if err != nil || s.quitting() {
 		c.stop(s.cut, closeTime)
 		if err != nil {
-			s.onState(State{Why: err.Error()})
-			return err.Error(), false
+			why = err.Error()
+			s.onState(State{Why: why})
 		}
-		return "", false
+		return why, false
 	}
 	// The secret path is of no use to anybody else, and pages can read files.
 	_ = os.Remove(filepath.Join(dir, configName))
@@ -224,7 +224,16 @@ func (s *Supervisor) await(c *child) (version string, err error) {
 	case <-s.quit:
 		return "", nil
 	}
-	return hello(ctx, c.Endpoint)
+	version, err = hello(ctx, c.Endpoint)
+	if err == nil {
+		return version, nil
+	}
+	select {
+	case <-c.exited:
+		return "", failure(c.why()) // rather than what that did to the greeting
+	default:
+		return "", err
+	}
 }
 
 type failure string

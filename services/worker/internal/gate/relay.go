@@ -17,8 +17,8 @@ const (
 	workerClosed   = "worker_closed"
 	workerStalled  = "stalled"
 	browserCrashed = "browser_crashed"
-	// serverGone is not final: the server may have crashed or have closed this
-	// one connection.
+	// serverGone is not final: the server may have crashed, which can begin with
+	// a proper close of its connections, or have closed this one.
 	serverGone = "server_gone"
 )
 
@@ -63,11 +63,8 @@ type pump struct {
 	// moved, since the receiver knows best what to say to them, but nothing of
 	// ours can be put between them.
 	opaque  bool
-	closing bool // a close frame has begun
-
-	// Why the session ends when this side is the first to close, and when it is
-	// the first to break off.
-	closes, breaks string
+	closing bool   // a close frame has begun
+	ends    string // why the session ends when its source is the first to close
 	// left is how long bytes may take to come, once the other side has closed;
 	// nanoseconds, 0 is for ever.
 	left atomic.Int64
@@ -75,8 +72,8 @@ type pump struct {
 
 func newRelay(client, server *socket, stall time.Duration, m *Metrics) *relay {
 	r := &relay{client: client, server: server, stall: stall}
-	r.up = pump{r: r, from: client, to: server, other: &r.down, counter: m.up, closes: clientClosed, breaks: clientClosed}
-	r.down = pump{r: r, from: server, to: client, other: &r.up, counter: m.down, closes: workerClosed, breaks: serverGone}
+	r.up = pump{r: r, from: client, to: server, other: &r.down, counter: m.up, ends: clientClosed}
+	r.down = pump{r: r, from: server, to: client, other: &r.up, counter: m.down, ends: serverGone}
 	return r
 }
 
@@ -177,7 +174,7 @@ func (p *pump) follow(b []byte) {
 	}
 	if !p.closing && p.frames.CloseSeen() {
 		p.closing = true
-		p.r.because(p.closes)
+		p.r.because(p.ends)
 	}
 }
 
@@ -194,7 +191,7 @@ func (p *pump) broken(err error) bool {
 		_ = p.from.SetReadDeadline(time.Now().Add(boundaryTime))
 		return false
 	}
-	p.r.because(p.breaks)
+	p.r.because(p.ends)
 	p.finish()
 	return true
 }
@@ -223,13 +220,13 @@ func (p *pump) refused(err error) {
 		p.r.because(workerStalled)
 		p.r.cut()
 	case p == &p.r.up:
-		p.r.because(p.other.breaks)
+		p.r.because(p.other.ends)
 		// Read on: closing a connection with unread bytes resets it, and what
 		// is on its way to the client would be lost.
 		p.from.release()
 		p.discard()
 	default:
-		p.r.because(p.other.breaks)
+		p.r.because(p.other.ends)
 		p.other.hurry(linger)
 	}
 }

@@ -241,19 +241,24 @@ func (g *Gate) judge(generation int) string {
 	return workerClosed
 }
 
+// no is the answer to a connection that is not let in, and its name in the
+// metrics.
+func no(err error) (text []byte, code string) {
+	var server *answered
+	var own refusal.Refusal
+	switch {
+	case errors.As(err, &server):
+		return server.raw, "playwright_" + strconv.Itoa(server.status)
+	case !errors.As(err, &own) && errors.Is(err, errHead):
+		return []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "bad_request"
+	}
+	own = refusal.From(err)
+	return own.AppendHTTP(nil), string(own.Code)
+}
+
 // refuse says no and why.
 func (g *Gate) refuse(client *socket, q request, err error) {
-	var text []byte
-	var code string
-	var no *answered
-	if errors.As(err, &no) {
-		text, code = no.raw, "playwright_"+strconv.Itoa(no.status)
-	} else if errors.Is(err, errHead) {
-		text, code = []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "bad_request"
-	} else {
-		r := refusal.From(err)
-		text, code = r.AppendHTTP(nil), string(r.Code)
-	}
+	text, code := no(err)
 	g.o.Metrics.refused.WithLabelValues(code).Inc()
 	g.o.Log.Debug("connection refused", zap.String("session", q.session.Session), zap.Int("attempt", q.session.Attempt),
 		zap.Stringer("from", client.RemoteAddr()), zap.Error(err))

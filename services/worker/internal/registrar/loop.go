@@ -190,15 +190,7 @@ func (r *Registrar) standing() state.WorkerState {
 func (r *Registrar) callJoin() error {
 	r.mu.Lock()
 	q := state.JoinRequest{Worker: r.o.Worker, Number: r.nextNumber(), Served: r.started, Rejoin: r.joined, State: r.standing()}
-	q.Lifetime = r.limit
-	for _, l := range r.live {
-		if l.starting || l.over {
-			continue
-		}
-		s := l.Serving
-		s.Age = time.Since(l.since)
-		q.Sessions = append(q.Sessions, s)
-	}
+	q.Lifetime, q.Sessions = r.limit, r.serving()
 	r.join, r.beat = false, false
 	r.mu.Unlock()
 
@@ -213,13 +205,15 @@ func (r *Registrar) callJoin() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
+	if err != nil || reply.Stale {
+		// A higher number will do.
 		r.join = true
 		return err
 	}
 	first := !r.joined
-	// The reply of another call may show a still newer epoch by now.
 	r.joined, r.refused, r.epoch = true, false, reply.Epoch
+	// The reply of another call may have shown a still newer one.
+	r.join = r.heard != reply.Epoch
 	// The pool may have forgotten that it let the worker go.
 	r.granted, r.held = q.State == state.Retiring, false
 	r.closeAll(reply.Ended)

@@ -72,6 +72,7 @@ type Registrar struct {
 	settled *sync.Cond // a start has been answered
 	number  int64      // of the last heartbeat or join
 	epoch   string     // of the pool as it was joined
+	heard   string     // epoch of the last reply
 	up      bool       // the browser is
 	live    map[string]*live
 	outbox  []ended
@@ -107,6 +108,7 @@ type live struct {
 type ended struct {
 	state.End
 	at time.Time
+	of *live
 }
 
 // New makes a registrar. Its store comes with Attach.
@@ -181,6 +183,7 @@ func (r *Registrar) Redis(ok bool) {
 // Heard takes what came with a reply. It may be called from any call.
 func (r *Registrar) Heard(m state.Meta) {
 	r.mu.Lock()
+	r.heard = m.Epoch
 	reset := r.epoch != "" && m.Epoch != r.epoch
 	if reset {
 		r.join = true
@@ -253,7 +256,7 @@ func (r *Registrar) Ended(e state.End) {
 			}
 			delete(r.live, nonce)
 			if !l.over {
-				r.outbox = append(r.outbox, ended{End: e, at: at})
+				r.outbox = append(r.outbox, ended{End: e, at: at, of: l})
 			}
 		}
 	})
@@ -279,6 +282,27 @@ func (r *Registrar) Name() string { return "registrar" }
 func (r *Registrar) Start(context.Context) error {
 	go r.loop()
 	return nil
+}
+
+// serving returns the sessions to join with. Those whose end the pool has not
+// been told of are among them, so that it takes their end from the report, and
+// not from their absence. The lock is held.
+func (r *Registrar) serving() []state.Serving {
+	var list []state.Serving
+	add := func(l *live) {
+		if !l.starting && !l.over {
+			s := l.Serving
+			s.Age = time.Since(l.since)
+			list = append(list, s)
+		}
+	}
+	for _, l := range r.live {
+		add(l)
+	}
+	for _, e := range r.outbox {
+		add(e.of)
+	}
+	return list
 }
 
 // pending returns the ends to report with their ages as of now.

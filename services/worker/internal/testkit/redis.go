@@ -1,0 +1,182 @@
+// Package testkit has what the worker's tests share.
+package testkit
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/config"
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// Patience is what anything may take on a busy machine.
+const Patience = 20 * time.Second
+
+// Redis is a server of a test's own, at an address that it keeps.
+type Redis struct {
+	t    testing.TB
+	port string
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// StartRedis starts a server that keeps nothing on disk.
+func StartRedis(t testing.TB) *Redis {
+	t.Helper()
+	r := &Redis{t: t, port: freePort(t), dir: t.TempDir()}
+	t.Cleanup(r.Kill)
+	r.Start()
+	return r
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// URL is the server's address.
+func (r *Redis) URL() string { return "redis://127.0.0.1:" + r.port }
+
+// Start starts it, empty.
+func (r *Redis) Start() {
+	r.t.Helper()
+	r.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", r.port, "--save", "", "--appendonly", "no", "--dir", r.dir,
+		"--logfile", filepath.Join(r.dir, "log"))
+	// Also when the test is killed.
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := r.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	deadline := time.Now().Add(Patience)
+	for {
+		c, err := net.Dial("tcp", "127.0.0.1:"+r.port)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(filepath.Join(r.dir, "log"))
+			r.t.Fatalf("redis-server does not start: %v\n%s", err, log)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// Kill ends it with all it knows.
+func (r *Redis) Kill() {
+	if r.cmd != nil {
+		_ = r.cmd.Process.Kill()
+		_ = r.cmd.Wait()
+		r.cmd = nil
+	}
+}
+
+// Connect returns a client, which is closed with the test.
+func (r *Redis) Connect(onHealth func(bool, string)) redisx.Client {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	c, err := redisx.Connect(ctx, redisx.Options{Redis: config.Redis{URL: r.URL()}, Log: zap.NewNop(), OnHealth: onHealth})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(c.Close)
+	return c
+}
+
+// Pool is a look into a pool, from outside.
+type Pool struct {
+	*state.Store
+	t      testing.TB
+	Client redisx.Client
+	Keys   keys.Pool
+}
+
+// Pool opens one.
+func (r *Redis) Pool(o state.Options) *Pool {
+	r.t.Helper()
+	k, err := keys.For("default")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := r.Connect(nil)
+	s, err := state.New(c, k, o, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &Pool{Store: s, t: r.t, Client: c, Keys: k}
+}
+
+// Do runs a plain command; what is not a list of strings becomes one of one.
+func (p *Pool) Do(args ...string) []string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	reply := p.Client.Do(ctx, p.Client.B().Arbitrary(args[0]).Args(args[1:]...).Build())
+	if list, err := reply.AsStrSlice(); err == nil {
+		return list
+	}
+	m, err := reply.ToMessage()
+	if err != nil {
+		return nil
+	}
+	s, _ := m.ToString()
+	return []string{s}
+}
+
+// Events are the log from its beginning, one line each: type, session or
+// worker, and reason.
+func (p *Pool) Events() []string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	entries, err := p.Client.Do(ctx, p.Client.B().Arbitrary("XRANGE").Keys(p.Keys.Events()).Args("-", "+").Build()).AsXRange()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range entries {
+		f := e.FieldValues
+		lines = append(lines, strings.Join(strings.Fields(f["type"]+" "+f["session"]+" "+f["reason"]), " "))
+	}
+	return lines
+}
+
+// Field reads one field of a hash, empty where there is none.
+func (p *Pool) Field(key, field string) string {
+	p.t.Helper()
+	got := p.Do("HGET", key, field)
+	if len(got) == 0 {
+		return ""
+	}
+	return got[0]
+}
+
+// Await waits for a condition of the pool.
+func Await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(Patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+}
