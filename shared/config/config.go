@@ -150,12 +150,11 @@ func validate[T any](f func(*T) error, cfg *T) error {
 // validateParts asks every struct inside v that can validate itself.
 func validateParts(v reflect.Value) error {
 	var errs []error
-	for i := range v.NumField() {
-		part := v.Field(i)
+	for _, part := range v.Fields() {
 		if part.Kind() != reflect.Struct {
 			continue
 		}
-		if checker, ok := part.Interface().(interface{ Validate() error }); ok {
+		if checker, ok := reflect.TypeAssert[interface{ Validate() error }](part); ok {
 			errs = append(errs, checker.Validate())
 		}
 		errs = append(errs, validateParts(part))

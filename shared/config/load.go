@@ -178,9 +178,7 @@ func combine(before, after any) any {
 	case []string:
 		return append(b, after.([]string)...)
 	case map[string]string:
-		for k, v := range after.(map[string]string) {
-			b[k] = v
-		}
+		maps.Copy(b, after.(map[string]string))
 		return b
 	}
 	return after

@@ -71,7 +71,7 @@ func parseList(text string) ([]string, bool) {
 		err := json.Unmarshal([]byte(text), &list)
 		return list, err == nil
 	}
-	for _, item := range strings.Split(text, ",") {
+	for item := range strings.SplitSeq(text, ",") {
 		if item = strings.TrimSpace(item); item != "" {
 			list = append(list, item)
 		}

@@ -21,7 +21,7 @@ func (b *backoff) wait() time.Duration {
 	}
 	d := b.next
 	b.next = min(2*b.next, b.last)
-	return d - rand.N(d/5+1)
+	return d - rand.N(d/5+1) //nolint:gosec // a wait is no secret
 }
 
 // reset makes the next wait the first again.

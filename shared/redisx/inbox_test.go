@@ -253,7 +253,7 @@ func TestIdleCommands(t *testing.T) {
 // commands counts the calls since the last reset.
 func commands(s *server) map[string]int {
 	calls := map[string]int{}
-	for _, line := range strings.Split(s.admin("INFO", "commandstats"), "\n") {
+	for line := range strings.SplitSeq(s.admin("INFO", "commandstats"), "\n") {
 		line = strings.TrimSpace(line)
 		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
 		var n int

@@ -50,8 +50,7 @@ func New(code Code, detailFormat string, args ...any) Refusal {
 // [Internal] without a detail: what failed inside is for the log, not for
 // strangers.
 func From(err error) Refusal {
-	var r Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[Refusal](err); ok {
 		return r
 	}
 	return Refusal{Code: Internal}

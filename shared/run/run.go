@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -197,10 +198,10 @@ func (r *runner) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.StopTimeout)
 	defer cancel()
 	var first error
-	for i := len(r.started) - 1; i >= 0; i-- {
-		if err := r.stopOne(ctx, cancel, r.started[i]); err != nil {
-			r.Log.Warn("stop", zap.String("component", r.started[i].Name()), zap.Error(err))
-			first = firstOf(first, fmt.Errorf("stop %s: %w", r.started[i].Name(), err))
+	for _, c := range slices.Backward(r.started) {
+		if err := r.stopOne(ctx, cancel, c); err != nil {
+			r.Log.Warn("stop", zap.String("component", c.Name()), zap.Error(err))
+			first = firstOf(first, fmt.Errorf("stop %s: %w", c.Name(), err))
 		}
 	}
 	return first

@@ -198,7 +198,7 @@ func TestLoggerRefusesWrongSettings(t *testing.T) {
 // TestMetricsInProtobuf: only so do native histograms reach a scraper.
 func TestMetricsInProtobuf(t *testing.T) {
 	a, _ := admin(t, telemetry.NewHealth())
-	req := httptest.NewRequest("GET", "http://"+a.Addr()+"/metrics", nil)
+	req := httptest.NewRequest(http.MethodGet, "http://"+a.Addr()+"/metrics", nil)
 	req.RequestURI = ""
 	req.Header.Set("Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
 	resp, err := http.DefaultClient.Do(req)

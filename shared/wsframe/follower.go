@@ -285,7 +285,7 @@ func (f *Follower) enterPayload() {
 func (f *Follower) payload(p []byte) int {
 	n := len(p)
 	if uint64(n) > f.remain {
-		n = int(f.remain)
+		n = int(f.remain) //nolint:gosec // less than len(p)
 	}
 	if f.flags&isClose != 0 {
 		for i := 0; i < n && f.left > 0; i++ {

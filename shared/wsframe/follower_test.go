@@ -314,6 +314,7 @@ func TestControlFramesAreReadByOthers(t *testing.T) {
 		{"reason", 1001, "going away", "status = StatusGoingAway and reason = \"going away\""},
 		{"long reason is cut at a rune", 1008, long, fmt.Sprintf("reason = %q", strings.Repeat("é", 61))},
 		{"no status", 0, "dropped", "status = StatusNoStatusRcvd"},
+		{"status out of range", 70000, "dropped", "status = StatusNoStatusRcvd"},
 		{"status that may not travel", 1006, "dropped", "status = StatusNoStatusRcvd"},
 	}
 	for _, tt := range tests {
