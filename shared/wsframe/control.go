@@ -22,7 +22,7 @@ func AppendClose(dst []byte, code int, reason string, masked bool) []byte {
 	var payload [maxControl]byte
 	n := 0
 	if code >= 1000 && code <= 4999 && code != statusNone && code != statusAbnormal && code != statusTLS {
-		binary.BigEndian.PutUint16(payload[:], uint16(code)) //nolint:gosec // statuses end at 4999
+		binary.BigEndian.PutUint16(payload[:], uint16(code))
 		n = 2 + copy(payload[2:], cut(reason, maxControl-2))
 	}
 	return appendControl(dst, opClose, payload[:n], masked)
