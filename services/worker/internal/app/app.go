@@ -157,7 +157,7 @@ func (w *worker) connect(ctx context.Context) error {
 		client.Close()
 		return err
 	}
-	w.registrar.Attach(store, endpoint(w.config.Advertise, w.gate.Addr(), w.config.Redis.URL))
+	w.registrar.Attach(store, endpoint(ctx, w.config.Advertise, w.gate.Addr(), w.config.Redis.URL))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -55,6 +56,20 @@ func TestAWorkersLife(t *testing.T) {
 		require.Equal(t, 403, status, "used")
 		require.NoError(t, c.CloseNow())
 		f.awaitEvent("session.ended three client_closed")
+	})
+	step("another version of Playwright", func(t *testing.T) {
+		f.assign("old")
+		_, resp, err := w.knockAs("1.40.0", "old", 1)
+		require.Error(t, err)
+		require.Equal(t, 428, resp.StatusCode)
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "Playwright version mismatch")
+		// Nothing was started, so another try can be made.
+		c, _, err := w.knock("old", 1)
+		require.NoError(t, err)
+		require.NoError(t, c.CloseNow())
+		f.awaitEvent("session.ended old client_closed")
 	})
 	step("a crash of the browser", func(t *testing.T) {
 		c := w.open(f, "crashed")

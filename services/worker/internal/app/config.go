@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -93,16 +94,14 @@ func Defaults() Config {
 // Load reads the settings.
 func Load(args, environ []string, stdout io.Writer) (Config, []string, config.Outcome, error) {
 	aliases := config.CommonAliases()
-	for name, key := range map[string]string{
+	maps.Copy(aliases, map[string]string{
 		"PORT":                    "listen",
 		"PRIVATE_HOSTNAME":        "advertise",
 		"MAX_CONCURRENT_SESSIONS": "slots",
 		"MAX_LIFETIME_SESSIONS":   "lifetime.sessions",
 		"BROWSER_TYPE":            "browser.type",
 		"HEADLESS":                "browser.headless",
-	} {
-		aliases[name] = key
-	}
+	})
 	return config.Load(config.Spec[Config]{
 		Program: "pwdist-worker", Version: telemetry.Version,
 		About:    "A worker of a pool of Playwright browsers: runs one browser and serves its sessions.",

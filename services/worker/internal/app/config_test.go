@@ -93,10 +93,10 @@ func TestWhereAWorkerIsReached(t *testing.T) {
 		{"", anywhere, "redis://127.0.0.1:6379", "127.0.0.1:3131"},
 		{"", anywhere, "redis://user:p%40ss@[::1]:6379/2", "[::1]:3131"},
 	} {
-		require.Equal(t, c.want, endpoint(c.advertise, c.listen, c.redis), "%+v", c)
+		require.Equal(t, c.want, endpoint(t.Context(), c.advertise, c.listen, c.redis), "%+v", c)
 	}
 	// Without a route to Redis there is a guess still.
-	host, port, err := net.SplitHostPort(endpoint("", anywhere, "unix:///run/redis.sock"))
+	host, port, err := net.SplitHostPort(endpoint(t.Context(), "", anywhere, "unix:///run/redis.sock"))
 	require.NoError(t, err)
 	require.NotNil(t, net.ParseIP(host))
 	require.Equal(t, "3131", port)

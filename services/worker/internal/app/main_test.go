@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -231,14 +232,7 @@ func (f *fleet) assign(session string) state.Grant {
 
 func (f *fleet) awaitEvent(line string) {
 	f.t.Helper()
-	testkit.Await(f.t, "the log has "+line, func() bool {
-		for _, l := range f.Events() {
-			if l == line {
-				return true
-			}
-		}
-		return false
-	})
+	testkit.Await(f.t, "the log has "+line, func() bool { return slices.Contains(f.Events(), line) })
 }
 
 // client is a session through the gate, speaking as much of Playwright's
@@ -250,12 +244,16 @@ type client struct {
 	browser string // its name in the protocol
 }
 
-// knock asks the gate for a session as a proxy does.
+// knock asks the gate for a session as a proxy does, for a client of our version.
 func (p *process) knock(session string, attempt int) (*websocket.Conn, *http.Response, error) {
+	return p.knockAs("1.65.1", session, attempt)
+}
+
+func (p *process) knockAs(version, session string, attempt int) (*websocket.Conn, *http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	return websocket.Dial(ctx, "ws://"+p.gate+"/session", &websocket.DialOptions{HTTPHeader: http.Header{
-		"User-Agent":           {"Playwright/1.65.1 (x64; debian 12) node/20.0"},
+		"User-Agent":           {"Playwright/" + version + " (x64; debian 12) node/20.0"},
 		"X-Pwdist-Session":     {session},
 		"X-Pwdist-Attempt":     {strconv.Itoa(attempt)},
 		"X-Pwdist-Proxy":       {"p1"},

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -59,7 +60,7 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 	if err != nil {
 		return nil, err
 	}
-	c.cmd = exec.Command(node, pw.cli, "launch-server", "--browser", o.Type, "--config", config)
+	c.cmd = exec.CommandContext(context.Background(), node, pw.cli, "launch-server", "--browser", o.Type, "--config", config)
 	c.cmd.Dir = temp
 	c.cmd.Env = environment(o.Environ, temp)
 	c.cmd.WaitDelay = pipeTime
@@ -73,16 +74,20 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 }
 
 func (c *child) writeConfig(o Options, l launch) (string, error) {
-	config := struct {
-		ExecutablePath  string   `json:"executablePath,omitempty"`
-		Channel         string   `json:"channel,omitempty"`
-		Args            []string `json:"args,omitempty"`
-		Headless        bool     `json:"headless"`
-		ChromiumSandbox bool     `json:"chromiumSandbox"`
-		Timeout         int64    `json:"timeout"`
-		Port            string   `json:"port"`
-		WSPath          string   `json:"wsPath"`
-	}{l.executable, l.channel, o.Args, o.Headless, o.Sandbox, o.StartTimeout.Milliseconds(), c.Socket, c.Path}
+	config := map[string]any{
+		"args":            append([]string{}, o.Args...), // null is no list
+		"headless":        o.Headless,
+		"chromiumSandbox": o.Sandbox,
+		"timeout":         o.StartTimeout.Milliseconds(),
+		"port":            c.Socket,
+		"wsPath":          c.Path,
+	}
+	if l.executable != "" {
+		config["executablePath"] = l.executable
+	}
+	if l.channel != "" {
+		config["channel"] = l.channel
+	}
 	b, err := json.Marshal(config)
 	if err != nil {
 		return "", fmt.Errorf("launch options: %w", err)

@@ -32,7 +32,7 @@ Error: Failed to launch chromium because executable doesn't exist at /nonexisten
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out tail
-			for _, line := range strings.Split(c.report, "\n") {
+			for line := range strings.SplitSeq(c.report, "\n") {
 				out.add(line)
 			}
 			require.Equal(t, c.want, out.essence())

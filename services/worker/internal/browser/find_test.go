@@ -32,7 +32,7 @@ func fakePlaywright(t *testing.T, builds ...string) (playwright, []string) {
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o755)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 func TestTheBestBrowserThereIs(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ type playwright struct {
 type build struct {
 	Name      string            `json:"name"`
 	Revision  string            `json:"revision"`
-	Overrides map[string]string `json:"revisionOverrides"`
+	Overrides map[string]string `json:"revisionOverrides"` //nolint:tagliatelle // as playwright-core writes it
 }
 
 // installedIn is where the container images put the package.
@@ -137,8 +138,8 @@ func (pw playwright) registry(environ []string) string {
 }
 
 func lookup(environ []string, name string) string {
-	for i := len(environ) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(environ[i], "="); ok && k == name {
+	for _, e := range slices.Backward(environ) {
+		if k, v, ok := strings.Cut(e, "="); ok && k == name {
 			return v
 		}
 	}

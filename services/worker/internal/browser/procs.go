@@ -36,6 +36,20 @@ func killUsers(dir string) int {
 	return len(found)
 }
 
+// reap collects processes that became the worker's own when their parent died,
+// as they do where the worker is the first process of a container. The server
+// must have been waited for.
+func reap() {
+	if os.Getpid() != 1 {
+		return
+	}
+	for {
+		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid <= 0 {
+			return
+		}
+	}
+}
+
 func usersOf(dir string) []int {
 	mark := []byte("\x00TMPDIR=" + dir + "/")
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")

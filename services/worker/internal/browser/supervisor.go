@@ -178,6 +178,7 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 	defer func() {
 		killUsers(dir)
 		s.scratch.remove(dir)
+		reap()
 	}()
 	began := time.Now()
 	c, err := start(s.o, s.node, s.pw, s.launch, dir, n)

@@ -88,7 +88,8 @@ func (g *Gate) Addr() *net.TCPAddr {
 // Name implements run.Component.
 func (g *Gate) Name() string { return "gate" }
 
-// keepAlive finds a peer that is gone without a word while nothing is under way.
+// keepAlive finds a peer that is gone without a word while nothing is under way,
+// together with limitSilence.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // Listen opens the port: before anything else is done, because it may be in

@@ -136,7 +136,7 @@ func eachHeader(lines []byte, f func(name, value string, line []byte)) error {
 }
 
 func hasToken(list, token string) bool {
-	for _, t := range strings.Split(list, ",") {
+	for t := range strings.SplitSeq(list, ",") {
 		if strings.EqualFold(strings.TrimSpace(t), token) {
 			return true
 		}

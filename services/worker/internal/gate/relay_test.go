@@ -71,7 +71,7 @@ func sip(t *testing.T, r io.Reader, rnd *rand.Rand) []byte {
 		n, err := r.Read(b[:1+rnd.IntN(len(b))])
 		got = append(got, b[:n]...)
 		if err != nil {
-			if err != io.EOF { //nolint:errorlint // a reader's plain end
+			if err != io.EOF {
 				t.Error(err)
 			}
 			return got

@@ -159,15 +159,18 @@ func (s *socket) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// limitSilence has the kernel give a peer up that acknowledges nothing, or
-// leaves no room, for the stall limit: without it, bytes that were written for
-// a machine that is gone would be sent again for a quarter of an hour.
+// limitSilence has the kernel give a peer up that acknowledges nothing for a
+// little more than the stall limit: without it, bytes that were written for a
+// machine that is gone would be sent again for a quarter of an hour. It counts
+// a peer that leaves no room as silent, too, and bounds the keep-alive probes;
+// hence not less than the stall limit.
 func (s *socket) limitSilence(stall time.Duration) {
+	const margin = 5 * time.Second
 	if _, ok := s.conn.(*net.TCPConn); !ok {
 		return
 	}
 	_ = s.raw.Control(func(fd uintptr) {
 		// A kernel without it has its own limit.
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(stall.Milliseconds()))
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int((stall + margin).Milliseconds()))
 	})
 }

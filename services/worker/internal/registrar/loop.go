@@ -216,6 +216,8 @@ func (r *Registrar) callJoin() error {
 	r.join = r.heard != reply.Epoch
 	// The pool may have forgotten that it let the worker go.
 	r.granted, r.held = q.State == state.Retiring, false
+	// The browser may have come or gone meanwhile.
+	r.beat = r.beat || q.State != r.standing()
 	r.closeAll(reply.Ended)
 	what := "joined the pool"
 	if !first {

@@ -64,7 +64,8 @@ func (f *flaky) Join(ctx context.Context, r state.JoinRequest) (state.JoinReply,
 	if err := f.before("join"); err != nil {
 		return state.JoinReply{}, err
 	}
-	return f.Store.Join(ctx, r)
+	reply, err := f.Store.Join(ctx, r)
+	return reply, f.behind("join", err)
 }
 
 func (f *flaky) Heartbeat(ctx context.Context, b state.Beat) (state.BeatReply, error) {
@@ -133,7 +134,7 @@ func newMemberOf(t *testing.T, redis *testkit.Redis, change func(*registrar.Opti
 			ID: worker, Browser: "chromium", Playwright: "1.65.1", Slots: 3, Isolation: []string{"context"}, Labels: map[string]string{"a": "b"},
 		},
 		Heartbeat: 250 * time.Millisecond, Drain: testkit.Patience, Log: zaptest.NewLogger(t, zaptest.WrapOptions()),
-		Standing: func(ok bool, why string) {
+		Standing: func(_ bool, why string) {
 			m.mu.Lock()
 			m.standing = why
 			m.mu.Unlock()
@@ -340,6 +341,18 @@ func TestACrashedBrowserIsOfferedToNobody(t *testing.T) {
 	require.Less(t, slices.Index(events, "worker.ready"), slices.Index(events, "session.assigned waiting"))
 }
 
+func TestACrashDuringTheJoinIsNotMissed(t *testing.T) {
+	m := newMember(t, func(o *registrar.Options) { o.Heartbeat = time.Hour })
+	m.store.set(func() {
+		m.store.after = func(string) error {
+			m.crash()
+			return nil
+		}
+	})
+	m.up()
+	m.awaitState("unhealthy")
+}
+
 func TestAStartOnItsWayIsNotMissed(t *testing.T) {
 	m := newMember(t, func(o *registrar.Options) { o.Heartbeat = time.Hour }).joined()
 	m.acquire("s")
@@ -467,7 +480,7 @@ func TestAnEmptyRedisLearnsEverythingAgain(t *testing.T) { // I7
 		require.ElementsMatch(t, []string{"one", "two"}, m.pool.Do("SMEMBERS", m.pool.Keys.Held(worker)))
 		require.Equal(t, []string{"2"}, m.pool.Do("ZSCORE", m.pool.Keys.Served(), worker))
 		require.Equal(t, proxy, m.pool.Field(m.pool.Keys.Session("one"), "proxy"))
-		require.Equal(t, `{"l":"1"}`, m.pool.Field(m.pool.Keys.Session("one"), "labels"))
+		require.JSONEq(t, `{"l":"1"}`, m.pool.Field(m.pool.Keys.Session("one"), "labels"))
 	}
 	_, told := m.ending("one")
 	require.False(t, told, "a session survives an empty Redis")

@@ -43,7 +43,8 @@ func StartRedis(t testing.TB) *Redis {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func (r *Redis) URL() string { return "redis://127.0.0.1:" + r.port }
 // Start starts it, empty.
 func (r *Redis) Start() {
 	r.t.Helper()
-	r.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", r.port, "--save", "", "--appendonly", "no", "--dir", r.dir,
+	r.cmd = exec.CommandContext(context.Background(), "redis-server", "--bind", "127.0.0.1", "--port", r.port, "--save", "", "--appendonly", "no", "--dir", r.dir,
 		"--logfile", filepath.Join(r.dir, "log"))
 	// Also when the test is killed.
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -66,7 +67,8 @@ func (r *Redis) Start() {
 	}
 	deadline := time.Now().Add(Patience)
 	for {
-		c, err := net.Dial("tcp", "127.0.0.1:"+r.port)
+		var d net.Dialer
+		c, err := d.DialContext(context.Background(), "tcp", "127.0.0.1:"+r.port)
 		if err == nil {
 			_ = c.Close()
 			return
