@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -48,12 +49,25 @@ func newServer(t *testing.T, args ...string) *server {
 // prepareServer reserves what a server needs without starting it.
 func prepareServer(t *testing.T, args ...string) *server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &server{t: t, dir: t.TempDir(), port: ln.Addr().(*net.TCPAddr).Port, args: args}
-	require.NoError(t, ln.Close())
+	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
 	t.Cleanup(s.kill)
 	return s
+}
+
+// freePort is a port that nobody listens on. It lies below those that the
+// system hands out by itself, so that no connection takes it while its server
+// is down.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 15000 + rand.IntN(15000)
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			require.NoError(t, ln.Close())
+			return port
+		}
+	}
+	require.Fail(t, "no free port")
+	return 0
 }
 
 func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
