@@ -61,7 +61,7 @@ func TestClientContract(t *testing.T) {
 
 	t.Run("a large message arrives as it was", func(t *testing.T) {
 		page := harness.Connect(t, p.URL("name=large")).OpenPage(t, "http://example.com/")
-		const size = 8 << 20
+		const size = 4 << 20
 		text := page.Evaluate(t, `'0123456789abcdef'.repeat(`+itoa(size/16)+`)`)
 		require.Len(t, text, size)
 		require.Equal(t, strings.Repeat("0123456789abcdef", size/16), text)
