@@ -451,10 +451,11 @@ func TestGroupTellsOfEntriesThatWereTrimmedBeforeTheyWereHandled(t *testing.T) {
 
 func TestGroupSurvivesANewLog(t *testing.T) {
 	p := newPool(t)
-	ids := p.write(3)
 	s := newSink(p)
-	s.group.From, s.group.Block = consume.Beginning(), time.Minute
+	s.group.From, s.group.Block = consume.End(), time.Minute
 	s.run()
+	p.blocked(1)
+	ids := p.write(3)
 	s.take(3)
 	p.blocked(1)
 	p.do("FLUSHALL")

@@ -35,16 +35,20 @@ func Main(args []string) int {
 
 	root := newRoot(os.Stdout, os.Stderr)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	var usage usageError
-	switch {
-	case err == nil, errors.Is(err, syscall.EPIPE), ctx.Err() != nil:
+	return exitCode(ctx, root.ExecuteContext(ctx), os.Stderr)
+}
+
+// exitCode tells of an error on stderr, unless it is a normal end: somebody
+// stopped the command, or has read enough.
+func exitCode(ctx context.Context, err error, stderr io.Writer) int {
+	if err == nil || ctx.Err() != nil || errors.Is(err, syscall.EPIPE) {
 		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "pwdist-events: %v\n", err)
+	}
+	fmt.Fprintf(stderr, "pwdist-events: %v\n", err)
+	var usage usageError
+	if errors.As(err, &usage) {
 		return exitUsage
 	}
-	fmt.Fprintf(os.Stderr, "pwdist-events: %v\n", err)
 	return exitFailure
 }
 
