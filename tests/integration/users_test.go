@@ -72,23 +72,27 @@ var (
 	luaComment      = regexp.MustCompile(`--[^\n]*`)
 )
 
-// commandsOf lists the commands that a script and its parts call.
+// commandsOf lists the commands that a script and the parts that it is joined
+// with call.
 func commandsOf(t *testing.T, script string) []string {
 	t.Helper()
 	folder := filepath.Join(harness.Root(), "shared/state/lua")
-	text, err := os.ReadFile(filepath.Join(folder, script+".lua"))
-	require.NoError(t, err)
-	head, _, _ := strings.Cut(string(text), "\n")
-	parts, ok := strings.CutPrefix(head, "--@ ")
-	require.True(t, ok, "%s names no parts", script)
-	for _, part := range strings.Fields(parts) {
-		more, err := os.ReadFile(filepath.Join(folder, "part", part+".lua"))
-		require.NoError(t, err)
-		text = append(text, more...)
-	}
 	var found []string
-	for _, match := range commandInScript.FindAllSubmatch(luaComment.ReplaceAll(text, nil), -1) {
-		found = append(found, strings.ToLower(string(match[1])))
+	files := []string{script, "part/base"}
+	for n := 0; n < len(files); n++ {
+		text, err := os.ReadFile(filepath.Join(folder, files[n]+".lua"))
+		require.NoError(t, err)
+		head, body, _ := strings.Cut(string(text), "\n")
+		parts, ok := strings.CutPrefix(head, "--@")
+		require.True(t, ok, "%s names no parts", files[n])
+		for _, part := range strings.Fields(parts) {
+			if part = "part/" + part; !slices.Contains(files, part) {
+				files = append(files, part)
+			}
+		}
+		for _, match := range commandInScript.FindAllStringSubmatch(luaComment.ReplaceAllString(body, ""), -1) {
+			found = append(found, strings.ToLower(match[1]))
+		}
 	}
 	return found
 }
@@ -192,7 +196,8 @@ func TestRedisUserOfConsumersReadsOnly(t *testing.T) {
 		{"ACL", "LIST"},
 	} {
 		err := client.Do(t.Context(), client.B().Arbitrary(command[0]).Args(command[1:]...).Build()).Error()
-		require.ErrorContains(t, err, "permission", "%s", command)
+		require.Error(t, err, "%s", command)
+		require.Regexp(t, "permission|can't run this command", err.Error(), "%s", command)
 	}
 	denied(t, p)
 
@@ -219,7 +224,7 @@ func TestRedisUserOfConsumersReadsOnly(t *testing.T) {
 		})
 		var handler *consume.HandlerError
 		require.ErrorAs(t, failed, &handler)
-		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, err)
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()
 	}
