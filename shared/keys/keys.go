@@ -38,17 +38,6 @@ func (p Pool) Name() string { return p.name }
 // out on their way from it.
 func (p Pool) Prefix() string { return p.prefix }
 
-// Fixed lists the keys that every pool has once. Scripts declare all of them,
-// and after them the keys of what their call is about.
-func (p Pool) Fixed() []string {
-	return []string{
-		p.Schema(), p.Epoch(), p.Clock(), p.Rev(), p.Seq(), p.Events(),
-		p.Workers(), p.Proxies(), p.Leases(), p.Fading(), p.Recycling(), p.Retiring(),
-		p.Changed(), p.Beats(), p.Served(), p.Endpoints(), p.Flavours(), p.Fits(),
-		p.Classes(), p.Waiting(), p.Ended(),
-	}
-}
-
 // Worker is a hash: the facts of one worker that change rarely (endpoint,
 // flavour, slots, lifetime, state, versions, labels). Written by scripts, read
 // by the proxies' fleet cache, for which its keyspace notifications are the

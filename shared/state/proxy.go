@@ -22,14 +22,16 @@ type ProxyReply struct {
 // ProxyHeartbeat renews a proxy's lease. ends are active sessions whose
 // connection the proxy saw ending, in case their worker could not say so.
 func (s *Store) ProxyHeartbeat(ctx context.Context, proxy string, ends ...End) (ProxyReply, error) {
-	m, got, err := s.run(ctx, "proxy_heartbeat", []string{s.keys.Inbox(proxy)}, proxy, records(ends))
+	k := s.keys
+	m, got, err := s.run(ctx, "proxy_heartbeat", s.dispatching(k.Changed(), k.Recycling(), k.Fading(), k.Inbox(proxy)), proxy, records(ends))
 	return ProxyReply{Meta: m, New: got.at(0) == "new", Next: next(got.at(1))}, err
 }
 
 // Reap ends what nobody is left to end, at most batch sessions in one call,
 // and tells how many and when the next deadline comes (as ProxyReply.Next).
 func (s *Store) Reap(ctx context.Context, batch int) (ended int, until time.Duration, err error) {
-	_, got, err := s.run(ctx, "reap", nil, itoa(batch))
+	k := s.keys
+	_, got, err := s.run(ctx, "reap", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Recycling(), k.Endpoints(), k.Fading()), itoa(batch))
 	return got.int(0), next(got.at(1)), err
 }
 

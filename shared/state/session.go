@@ -62,7 +62,8 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	class, demand := r.Demand.encode()
 	k := s.keys
 	m, got, err := s.run(ctx, "acquire",
-		[]string{k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class)},
+		[]string{k.Proxies(), k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Seq(), k.Leases(), k.Served(),
+			k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class)},
 		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again))
 	return standing(r.Session, m, got), err
 }
@@ -73,7 +74,8 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 func (s *Store) Reassign(ctx context.Context, session, worker string, attempt int) (Standing, error) {
 	k := s.keys
 	m, got, err := s.run(ctx, "reassign",
-		[]string{k.Session(session), k.Worker(worker), k.Held(worker)},
+		[]string{k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Leases(), k.Served(), k.Beats(), k.Changed(),
+			k.Session(session), k.Worker(worker), k.Held(worker)},
 		session, worker, itoa(attempt))
 	return standing(session, m, got), err
 }
@@ -117,7 +119,7 @@ const (
 // worker's current heartbeat number.
 func (s *Store) Start(ctx context.Context, session, worker string, attempt int, nonce string, number int64) (StartAnswer, error) {
 	k := s.keys
-	_, got, err := s.run(ctx, "start", []string{k.Session(session)}, session, worker, itoa(attempt), nonce, itoa(int(number)))
+	_, got, err := s.run(ctx, "start", []string{k.Leases(), k.Session(session)}, session, worker, itoa(attempt), nonce, itoa(int(number)))
 	return StartAnswer(got.at(0)), err
 }
 
@@ -149,7 +151,7 @@ const (
 // Finish ends active sessions as one of their two sides saw it. Ended is
 // final: what has ended already stays as it is, so reporting twice is harmless.
 func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) error {
-	_, _, err := s.run(ctx, "finish", nil, string(by), who, records(ends))
+	_, _, err := s.run(ctx, "finish", s.dispatching(), string(by), who, records(ends))
 	return err
 }
 
@@ -158,18 +160,23 @@ func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) er
 // find a tombstone), Ended when there was nothing left to do.
 func (s *Store) Cancel(ctx context.Context, session, proxy, reason string) (Phase, error) {
 	k := s.keys
-	_, got, err := s.run(ctx, "cancel", []string{k.Session(session), k.Owned(proxy)}, session, proxy, reason)
+	_, got, err := s.run(ctx, "cancel", s.dispatching(k.Session(session), k.Owned(proxy)), session, proxy, reason)
 	if got.at(0) == "over" {
 		return Ended, err
 	}
 	return Phase(got.at(0)), err
 }
 
+// record is an end as the scripts read it. Counts are text, because Lua's numbers
+// are exact to 2^53 only and cost more.
 type record struct {
-	Session string `json:"session"`
-	Reason  string `json:"reason"`
-	Age     int64  `json:"age"`
-	Counts
+	Session      string `json:"session"`
+	Reason       string `json:"reason"`
+	Age          int64  `json:"age"`
+	BytesUp      uint64 `json:"bytes_up,string"`
+	BytesDown    uint64 `json:"bytes_down,string"`
+	MessagesUp   uint64 `json:"messages_up,string"`
+	MessagesDown uint64 `json:"messages_down,string"`
 }
 
 func records(ends []End) string {
@@ -178,7 +185,7 @@ func records(ends []End) string {
 	}
 	list := make([]record, len(ends))
 	for i, e := range ends {
-		list[i] = record{Session: e.Session, Reason: e.Reason, Age: e.Ago.Milliseconds(), Counts: e.Counts}
+		list[i] = record{e.Session, e.Reason, e.Ago.Milliseconds(), e.BytesUp, e.BytesDown, e.MessagesUp, e.MessagesDown}
 	}
 	b, _ := json.Marshal(list)
 	return string(b)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,8 @@ type Store struct {
 	client  rueidis.Client
 	keys    keys.Pool
 	options Options
-	fixed   []string
+	base    []string // keys that every script declares first
+	more    []string // and those that come with dispatch
 	scripts map[string]*script
 	onReply func(Meta)
 }
@@ -44,10 +46,12 @@ var scriptNames = []string{"acquire", "reassign", "start", "finish", "cancel", "
 // before the caller does; it must not block.
 func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (*Store, error) {
 	s := &Store{client: client, keys: pool, options: o, onReply: onReply, scripts: map[string]*script{},
-		fixed: pool.Fixed()}
+
+		base: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Events()},
+		more: []string{pool.Workers(), pool.Proxies(), pool.Fits(), pool.Flavours(), pool.Classes(), pool.Waiting(), pool.Leases(), pool.Served(), pool.Ended()}}
 	head := constants(pool.Prefix(), pool.Name(), o)
 	for _, name := range scriptNames {
-		sc, err := compile(name, head)
+		sc, err := compile(name, pool.Prefix(), head)
 		if err != nil {
 			return nil, err
 		}
@@ -83,10 +87,12 @@ func (r reply) from(i int) []string {
 	return r[i:]
 }
 
+// dispatching are the keys of a call whose script may dispatch.
+func (s *Store) dispatching(keys ...string) []string { return slices.Concat(s.more, keys) }
+
 // run executes a script; the reply starts behind epoch and revision.
 func (s *Store) run(ctx context.Context, name string, keys []string, args ...string) (Meta, reply, error) {
-	all := append(append(make([]string, 0, len(s.fixed)+len(keys)), s.fixed...), keys...)
-	got, err := s.scripts[name].lua.Exec(ctx, s.client, all, args).AsStrSlice()
+	got, err := s.scripts[name].lua.Exec(ctx, s.client, slices.Concat(s.base, keys), args).AsStrSlice()
 	if err != nil {
 		if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "PWDISTSCHEMA") {
 			return Meta{}, nil, fmt.Errorf("%w (it has schema %s, this release %s)", ErrSchema, strings.TrimSpace(strings.TrimPrefix(re.Error(), "PWDISTSCHEMA")), Schema)

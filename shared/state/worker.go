@@ -106,7 +106,8 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 	sessions, _ := json.Marshal(list)
 	k := s.keys
 	m, got, err := s.run(ctx, "join",
-		[]string{k.Worker(r.ID), k.Held(r.ID), k.Members(flavour), k.Left(r.ID)},
+		s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Endpoints(), k.Fading(), k.Recycling(),
+			k.Worker(r.ID), k.Held(r.ID), k.Members(flavour), k.Left(r.ID)),
 		r.ID, r.Endpoint, flavour, facts, r.Browser, r.BrowserVersion, r.Playwright, strings.Join(r.Isolation, ","), labels(r.Labels),
 		itoa(r.Slots), itoa(r.Lifetime), string(r.State), i64(r.Number), itoa(r.Served), flag(r.Rejoin), string(sessions))
 	reply := JoinReply{Meta: m}
@@ -153,7 +154,7 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (BeatReply, error) {
 	}
 	list, _ := json.Marshal(serving)
 	k := s.keys
-	m, got, err := s.run(ctx, "heartbeat", []string{k.Worker(b.Worker), k.Held(b.Worker)},
+	m, got, err := s.run(ctx, "heartbeat", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Worker(b.Worker), k.Held(b.Worker)),
 		b.Worker, i64(b.Number), string(b.State), b.Missing, string(list), records(b.Ended))
 	reply := BeatReply{Meta: m}
 	switch got.at(0) {
@@ -188,7 +189,7 @@ const (
 // Retire takes a worker out of placement; what it serves goes on.
 func (s *Store) Retire(ctx context.Context, worker, reason string, number int64) (RetireReply, error) {
 	k := s.keys
-	m, got, err := s.run(ctx, "retire", []string{k.Worker(worker), k.Held(worker)}, worker, reason, i64(number))
+	m, got, err := s.run(ctx, "retire", s.dispatching(k.Changed(), k.Retiring(), k.Recycling(), k.Worker(worker), k.Held(worker)), worker, reason, i64(number))
 	reply := RetireReply{Meta: m}
 	switch got.at(0) {
 	case "retiring":
@@ -205,7 +206,7 @@ func (s *Store) Retire(ctx context.Context, worker, reason string, number int64)
 // sessions hold slots; held is their number then, 0 when the worker has left.
 func (s *Store) Leave(ctx context.Context, worker, reason string, number int64, force bool, ends ...End) (held int, err error) {
 	k := s.keys
-	_, got, err := s.run(ctx, "leave", []string{k.Worker(worker), k.Held(worker), k.Left(worker)},
+	_, got, err := s.run(ctx, "leave", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Recycling(), k.Endpoints(), k.Fading(), k.Worker(worker), k.Held(worker), k.Left(worker)),
 		worker, reason, i64(number), flag(force), records(ends))
 	if got.at(0) == "held" {
 		held = got.int(1)

@@ -1,8 +1,8 @@
---@ base fits sessions dispatch
+--@ fits choose place queue standing
 -- acquire gives a session a slot of a least-loaded fitting worker, or queues it, in one step.
 -- Called again with an id that is known, it tells where that session is: the reply of the
 -- first call may have been lost, and a cancel may have overtaken it.
--- KEYS  fixed session owned queue
+-- KEYS  base proxies workers flavours fits classes waiting seq leases served session owned queue
 -- ARGV  1 session  2 proxy  3 class  4 demand (JSON)  5 browser  6 playwright  7 name
 --       8 labels (JSON)  9 token name  10 client address  11 queue limit
 --       12 '1' when a proxy brings its waiting clients back after a reset: no limit, no refusal
@@ -15,15 +15,16 @@ if known then return standing(known) end
 
 local S = { id = ARGV[1], proxy = ARGV[2], class = ARGV[3], demand = ARGV[4], browser = ARGV[5], playwright = ARGV[6],
   name = ARGV[7], labels = ARGV[8], token = ARGV[9], client = ARGV[10], attempt = '0', worker = '', assigned_at = '',
-  started_at = '', browser_version = '', queued_at = int(NOW) }
+  started_at = '', browser_version = '', queued_at = TIME }
 local again = ARGV[12] == '1'
-local key = P .. 'session:' .. S.id
 
 local list = fits(S.class, S.demand)
-local W = (list ~= ',') and choose(list) or nil
+local W = choose(list)
 
 if not W and not again then
-  if list == ',' and not YOUNG then
+  -- While the data set is young, workers may still be on their way back to it.
+  local young = math.abs(NOW - string.match(EPOCH, '^%d+')) < LEASE
+  if list == ',' and not young then
     -- Waiting cannot help while the fleet has that browser only in another form.
     local others = {}
     local flavours = call('HGETALL', P .. 'flavours')
@@ -39,6 +40,7 @@ if not W and not again then
   end
   if call('ZCARD', P .. 'waiting') >= tonumber(ARGV[11]) then
     S.state = 'rejected'
+    local key = P .. 'session:' .. S.id
     call('HSET', key, 'state', 'rejected', 'reason', 'queue_full')
     call('PEXPIRE', key, TOMBSTONE)
     session_event('session.rejected', S, { 'reason', 'queue_full', 'queued_ms', '0' })
@@ -47,14 +49,18 @@ if not W and not again then
 end
 
 S.seq = int(call('INCR', P .. 'seq'))
-call('HSET', key, 'state', 'queued', 'proxy', S.proxy, 'attempt', '0', 'seq', S.seq, 'class', S.class, 'demand', S.demand,
-  'browser', S.browser, 'playwright', S.playwright, 'name', S.name, 'labels', S.labels, 'token', S.token,
-  'client', S.client, 'queued_at', S.queued_at)
-call('ZADD', P .. 'proxies', 'NX', int(NOW + LEASE), S.proxy)
+call('ZADD', P .. 'proxies', 'NX', NOW + LEASE, S.proxy)
 call('SADD', P .. 'owned:' .. S.proxy, S.id)
+local record = { 'proxy', S.proxy, 'queued_at', TIME, 'seq', S.seq, 'class', S.class, 'demand', S.demand, 'browser', S.browser }
+for _, name in ipairs({ 'name', 'labels', 'token', 'client' }) do
+  if S[name] ~= '' then
+    record[#record + 1] = name
+    record[#record + 1] = S[name]
+  end
+end
 if W then
-  place(S, W)
+  place(S, W, record)
 else
-  enqueue(S)
+  enqueue(S, { 'attempt', '0', 'playwright', S.playwright, unpack(record) })
 end
 return standing(S)

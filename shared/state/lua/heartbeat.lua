@@ -1,8 +1,8 @@
---@ base fits sessions dispatch report
+--@ health report dispatch
 -- heartbeat renews a worker's lease and compares what it serves with the log. Heartbeats are
 -- numbered snapshots: number n ends only active sessions that started under a lower number and
 -- are not in its list; an assigned one it does not touch.
--- KEYS  fixed worker held
+-- KEYS  base dispatch beats changed retiring worker held
 -- ARGV  1 worker  2 number  3 state: ready|unhealthy|retiring  4 reason for sessions that are missing
 --       5 active sessions (JSON array of ids)  6 ended sessions to report (JSON as finish)
 -- reply {epoch, rev, 'ok', state of the worker, sessions of the list that have ended ...}
@@ -26,16 +26,16 @@ for _, sid in ipairs(cjson.decode(ARGV[5])) do
   end
 end
 
-call('ZADD', P .. 'workers', int(NOW + LEASE), W.id)
-call('ZADD', P .. 'beats', int(number), W.id)
+call('ZADD', P .. 'workers', NOW + LEASE, W.id)
+call('ZADD', P .. 'beats', number, W.id)
 report('worker', W.id, ARGV[6])
 for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. W.id)) do
   local S = session(sid)
-  if S and S.state == 'active' and not listed[sid] and tonumber(S.beat) < number then
+  if S and S.state == 'active' and not listed[sid] and tonumber(call('HGET', P .. 'session:' .. sid, 'beat')) < number then
     finish(S, ARGV[4])
   end
 end
-set_state(W, ARGV[3], int(number), (ARGV[3] == 'unhealthy') and ARGV[4] or nil)
+set_state(W, ARGV[3], int(number), (ARGV[3] == 'unhealthy') and ARGV[4] or '')
 dispatch(W)
 if lost then return { EPOCH, REV, 'join' } end
 return { EPOCH, REV, 'ok', W.state, unpack(ended) }

@@ -1,6 +1,6 @@
---@ base fits sessions dispatch remove
+--@ health remove finish dispatch
 -- join brings a worker into the fleet, or back into it with the sessions that it serves.
--- KEYS  fixed worker held members left
+-- KEYS  base dispatch beats changed retiring endpoints fading recycling worker held members left
 -- ARGV  1 worker  2 endpoint  3 flavour  4 flavour facts (JSON)  5 browser  6 browser version
 --       7 playwright  8 isolation modes, comma separated  9 labels (JSON)  10 slots
 --       11 lifetime, in sessions, 0 = off  12 state: ready|unhealthy|retiring
@@ -46,8 +46,7 @@ if other and other ~= id then
 end
 
 local W = before or { id = id, state = ARGV[12], flavour = ARGV[3], slots = ARGV[10], lifetime = ARGV[11],
-  endpoint = endpoint, browser = ARGV[5], browser_version = ARGV[6], playwright = ARGV[7], labels = ARGV[9],
-  isolation = ARGV[8] }
+  endpoint = endpoint, browser = ARGV[5], browser_version = ARGV[6], playwright = ARGV[7] }
 if new_flavour then
   call('HSET', P .. 'flavours', W.flavour, ARGV[4])
   call('DEL', P .. 'fits')
@@ -56,39 +55,41 @@ call('SADD', P .. 'members:' .. W.flavour, id)
 call('ZREM', P .. 'fading', W.flavour)
 call('ZREM', P .. 'recycling', W.flavour .. '|' .. endpoint)
 call('HSET', P .. 'endpoints', endpoint, id)
-call('ZADD', P .. 'workers', int(NOW + LEASE), id)
-call('ZADD', P .. 'beats', int(number), id)
+call('ZADD', P .. 'workers', NOW + LEASE, id)
+call('ZADD', P .. 'beats', number, id)
 if not before then
-  call('HSET', P .. 'worker:' .. id, 'id', id, 'joined_at', int(NOW), 'state', W.state, 'flavour', W.flavour,
+  call('HSET', P .. 'worker:' .. id, 'id', id, 'joined_at', TIME, 'state', W.state, 'flavour', W.flavour,
     'slots', W.slots, 'lifetime', W.lifetime, 'endpoint', endpoint, 'browser', W.browser,
-    'browser_version', W.browser_version, 'playwright', W.playwright, 'labels', W.labels, 'isolation', W.isolation)
-  if W.state == 'retiring' then call('ZADD', P .. 'retiring', int(NOW), id) end
+    'browser_version', W.browser_version, 'playwright', W.playwright, 'labels', ARGV[9], 'isolation', ARGV[8])
+  if W.state == 'retiring' then call('ZADD', P .. 'retiring', TIME, id) end
   changed(id)
-  worker_event('worker.joined', W, int(number), nil)
+  worker_event('worker.joined', W, ARGV[13], { 'endpoint', endpoint, 'flavour', W.flavour, 'slots', W.slots,
+    'lifetime', W.lifetime, 'labels', ARGV[9], 'isolation', ARGV[8], 'state', (W.state ~= 'ready') and W.state or '' })
 elseif number > last then
-  set_state(W, ARGV[12], int(number), nil)
+  set_state(W, ARGV[12], ARGV[13], '')
 end
 
 -- take makes a session active that this worker serves and the log does not know as such.
 local function take(S, A)
   local began = int(NOW - A.age)
   if not S then
-    S = { id = A.session, proxy = A.proxy, seq = '0', browser = W.browser, name = A.name, labels = A.labels,
-      token = A.token, client = A.client, queued_at = began, assigned_at = began }
+    S = { id = A.session, proxy = A.proxy, browser = W.browser, name = A.name, labels = A.labels, token = A.token,
+      client = A.client, queued_at = began, assigned_at = began }
     call('ZREM', P .. 'ended', S.id)
   elseif S.state == 'queued' then
-    dequeue(S)
+    ticket(S)
+    dequeue(S.id, S.class)
   end
   if S.assigned_at == '' then S.assigned_at = began end
-  S.state, S.worker, S.attempt, S.started_at = 'active', id, int(A.attempt), began
+  S.worker, S.attempt = id, int(A.attempt)
   S.browser_version, S.playwright = W.browser_version, W.playwright
   call('HSET', P .. 'session:' .. S.id, 'state', 'active', 'worker', id, 'proxy', S.proxy, 'attempt', S.attempt,
-    'seq', S.seq, 'browser', S.browser, 'browser_version', S.browser_version, 'playwright', S.playwright,
-    'name', S.name, 'labels', S.labels, 'token', S.token, 'client', S.client, 'queued_at', S.queued_at,
-    'assigned_at', S.assigned_at, 'started_at', began, 'beat', int(number), 'nonce', A.nonce)
+    'browser', S.browser, 'browser_version', S.browser_version, 'playwright', S.playwright, 'name', S.name,
+    'labels', S.labels, 'token', S.token, 'client', S.client, 'queued_at', S.queued_at, 'assigned_at', S.assigned_at,
+    'started_at', began, 'beat', number, 'nonce', A.nonce)
   call('SADD', P .. 'held:' .. id, S.id)
   call('SADD', P .. 'owned:' .. S.proxy, S.id)
-  call('ZADD', P .. 'proxies', 'NX', int(NOW + LEASE), S.proxy)
+  call('ZADD', P .. 'proxies', 'NX', NOW + LEASE, S.proxy)
   session_event('session.started', S, { 'happened', began })
 end
 
@@ -122,12 +123,12 @@ for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. id)) do
   local S = session(sid)
   if S and S.state == 'assigned' then
     assigned = assigned + 1
-  elseif S and S.state == 'active' and not listed[sid] and tonumber(S.beat) < number then
+  elseif S and S.state == 'active' and not listed[sid] and tonumber(call('HGET', P .. 'session:' .. sid, 'beat')) < number then
     finish(S, 'worker_closed')
   end
 end
 -- What counts against the lifetime is what started and what may still start.
-call('ZADD', P .. 'served', 'GT', int(ARGV[14] + assigned), id)
+call('ZADD', P .. 'served', 'GT', ARGV[14] + assigned, id)
 dispatch(W)
 give(freed)
 return { EPOCH, REV, 'ok', unpack(ended) }

@@ -1,8 +1,8 @@
---@ base fits sessions dispatch report remove
+--@ report remove dispatch
 -- leave takes a worker out of the fleet. It is refused while a slot is held, unless the
 -- worker's own deadline has passed (force), which ends what is active. What is assigned then
 -- is moved by its proxy, whose dial fails.
--- KEYS  fixed worker held left
+-- KEYS  base dispatch beats changed retiring recycling endpoints fading worker held left
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number  4 '1' = force
 --       5 ended sessions to report (JSON as finish)
 -- reply {epoch, rev, 'left'} | {epoch, rev, 'held', count}
@@ -18,7 +18,7 @@ for _, sid in ipairs(held) do
   if S and S.state == 'active' then finish(S, 'worker_drained') end
 end
 if W then
-  if ARGV[2] ~= 'drain' then call('ZADD', P .. 'recycling', int(NOW + FADE), W.flavour .. '|' .. W.endpoint) end
+  if ARGV[2] ~= 'drain' then call('ZADD', P .. 'recycling', NOW + FADE, W.flavour .. '|' .. W.endpoint) end
   remove(W, 'worker.left', ARGV[3], ARGV[2])
   -- This boot is over: no number brings it back.
   call('SET', P .. 'left:' .. W.id, '9007199254740991', 'PX', TOMBSTONE)

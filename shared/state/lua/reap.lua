@@ -1,13 +1,13 @@
---@ base fits sessions dispatch remove tidy deadline
+--@ remove finish sweep tidy deadline
 -- reap ends what nobody is left to end. A queued or assigned session goes when its proxy's
 -- lease or its start lease is gone; an active one only when worker and proxy are both gone,
 -- because each of them sees the connection. In batches, so that no call holds Redis for long:
 -- what is left shows as a deadline that has passed.
--- KEYS  fixed
+-- KEYS  base dispatch beats changed retiring recycling endpoints fading
 -- ARGV  1 how many sessions to look at, about
 -- reply {epoch, rev, ended sessions, ms until the next deadline}
 local left, count, freed = tonumber(ARGV[1]), 0, {}
-local function due(key, limit) return call('ZRANGEBYSCORE', key, '-inf', int(NOW), 'LIMIT', 0, math.max(limit, 0)) end
+local function due(key, limit) return call('ZRANGEBYSCORE', key, '-inf', TIME, 'LIMIT', 0, math.max(limit, 0)) end
 
 local function lose(S, reason)
   freed[S.worker] = true
@@ -74,7 +74,7 @@ for _, id in ipairs(due(P .. 'proxies', left)) do
   end
 end
 
-for _, flavour in ipairs(call('ZRANGEBYSCORE', P .. 'fading', '-inf', int(NOW))) do
+for _, flavour in ipairs(call('ZRANGEBYSCORE', P .. 'fading', '-inf', TIME)) do
   call('HDEL', P .. 'flavours', flavour)
   call('ZREM', P .. 'fading', flavour)
   call('DEL', P .. 'fits')

@@ -1,8 +1,8 @@
---@ base fits sessions dispatch
+--@ fits health choose place release queue standing
 -- reassign takes an assigned session away from a worker that could not be dialled and gives
 -- it another one, or its old place in the queue. The worker is suspect until its next
 -- heartbeat: a dead worker would otherwise be the least loaded one.
--- KEYS  fixed session worker held
+-- KEYS  base workers flavours fits classes waiting leases served beats changed session worker held
 -- ARGV  1 session  2 worker  3 attempt
 -- reply as acquire; {epoch, rev, 'unknown'} when the session is not known (Redis lost it)
 local S = session(ARGV[1])
@@ -17,13 +17,13 @@ if bad then
   end
   offer(bad)
 end
+ticket(S)
 local W = choose(fits(S.class, S.demand))
 if W then
-  place(S, W)
+  place(S, W, {})
 else
   -- What it waits for is again what its client asked for.
   S.browser_version, S.playwright = '', cjson.decode(S.demand).playwright or ''
-  call('HSET', P .. 'session:' .. S.id, 'browser_version', '', 'playwright', S.playwright)
-  enqueue(S)
+  enqueue(S, { 'browser_version', '', 'playwright', S.playwright })
 end
 return standing(S)

@@ -1,8 +1,8 @@
---@ base fits sessions dispatch
+--@ health dispatch
 -- retire takes a worker out of placement for good; what it serves goes on. At the end of a
 -- lifetime one worker of a flavour may always retire, further ones only while at least four
 -- fifths of the flavour stay; who may not, serves on for another round of its slots.
--- KEYS  fixed worker held
+-- KEYS  base dispatch changed retiring recycling worker held
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number
 -- reply {epoch, rev, 'retiring', sessions it still holds} | {epoch, rev, 'later', new lifetime} | {epoch, rev, 'unknown'}
 local W = worker(ARGV[1])
@@ -11,7 +11,7 @@ if W.state ~= 'retiring' then
   if ARGV[2] ~= 'drain' then
     local members = P .. 'members:' .. W.flavour
     local due = 0
-    for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'recycling', int(NOW), '+inf')) do
+    for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'recycling', TIME, '+inf')) do
       if string.sub(place, 1, #W.flavour + 1) == W.flavour .. '|' then due = due + 1 end
     end
     local away = call('ZINTERCARD', 2, P .. 'retiring', members) + due

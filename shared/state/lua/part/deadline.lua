@@ -1,3 +1,4 @@
+--@ base
 -- next_deadline returns the ms until the first deadline of the pool, 0 when it has passed, -1
 -- when there is none.
 local function next_deadline()

@@ -1,3 +1,4 @@
+--@ health
 -- remove takes a worker out of the fleet. Its sessions are the caller's part: an active one
 -- may still be alive between proxy and worker.
 local function remove(W, kind, number, reason)
@@ -9,9 +10,9 @@ local function remove(W, kind, number, reason)
   call('ZREM', P .. 'free:' .. W.flavour, id)
   call('SREM', P .. 'members:' .. W.flavour, id)
   if call('EXISTS', P .. 'members:' .. W.flavour) == 0 then
-    call('ZADD', P .. 'fading', int(NOW + FADE), W.flavour)
+    call('ZADD', P .. 'fading', NOW + FADE, W.flavour)
   end
   if call('HGET', P .. 'endpoints', W.endpoint) == id then call('HDEL', P .. 'endpoints', W.endpoint) end
   changed(id)
-  worker_event(kind, W, number, reason)
+  worker_event(kind, W, number, { 'reason', reason })
 end

@@ -1,3 +1,4 @@
+--@ session finish
 -- report ends active sessions as their worker or their proxy saw it; each sees the
 -- connection. records is a JSON array of {session, reason, age, bytes_up, ...}. What is ended
 -- already stays as it is. Returns the workers whose slots came free.

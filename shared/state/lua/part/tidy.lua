@@ -1,8 +1,9 @@
+--@ base
 -- tidy drops what has become too old to be of use. Nobody waits for it, so it rides on calls
 -- that come by anyway.
 local function tidy()
-  call('ZREMRANGEBYSCORE', P .. 'recycling', '-inf', int(NOW))
-  call('ZREMRANGEBYSCORE', P .. 'ended', '-inf', int(NOW - ENDED_AGE))
-  call('ZREMRANGEBYSCORE', P .. 'changed', '-inf', int(tonumber(REV) - CHANGES_KEPT))
-  call('XTRIM', P .. 'events', 'MINID', '~', int(NOW - EVENTS_AGE))
+  call('ZREMRANGEBYSCORE', P .. 'recycling', '-inf', TIME)
+  call('ZREMRANGEBYSCORE', P .. 'ended', '-inf', NOW - ENDED_AGE)
+  call('ZREMRANGEBYSCORE', P .. 'changed', '-inf', REV - CHANGES_KEPT)
+  call('XTRIM', P .. 'events', 'MINID', '~', NOW - EVENTS_AGE)
 end

@@ -1,0 +1,13 @@
+--@ session
+-- standing is the reply that tells a proxy where its session is.
+local function standing(S)
+  if S.state == 'assigned' or S.state == 'active' then
+    local endpoint = S.endpoint or call('HGET', P .. 'worker:' .. S.worker, 'endpoint') or ''
+    return { EPOCH, REV, S.state, S.worker, endpoint, S.attempt, S.browser_version, S.playwright }
+  elseif S.state == 'queued' then
+    if not S.class then ticket(S) end
+    local rank = call('ZRANK', P .. 'queue:' .. S.class, S.id) or 0
+    return { EPOCH, REV, 'queued', int(rank + 1), int(call('ZCARD', P .. 'waiting')) }
+  end
+  return { EPOCH, REV, S.state, call('HGET', P .. 'session:' .. S.id, 'reason') or '' }
+end

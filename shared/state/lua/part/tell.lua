@@ -1,0 +1,8 @@
+--@ base
+-- tell puts a notice into the inbox of a session's proxy. An inbox that nobody reads any more
+-- must not stay, and this may be what makes it.
+local function tell(S, kind, ...)
+  local inbox = P .. 'inbox:' .. S.proxy
+  call('XADD', inbox, '*', 'kind', kind, 'epoch', EPOCH, 'session', S.id, ...)
+  call('PEXPIRE', inbox, INBOX_AGE)
+end
