@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -54,8 +56,9 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 
 // source says which log to read.
 type source struct {
-	redis string
-	pool  string
+	redis        string
+	passwordFile string
+	pool         string
 }
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
@@ -85,6 +88,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	flags.StringVar(&src.pool, "pool", "", "name of the pool (default $PWDIST_POOL, else default)")
 	flags.StringVar(&src.redis, "redis", "",
 		"URL of Redis (default $PWDIST_REDIS__URL, else $REDIS_URL, else "+localRedis+")")
+	flags.StringVar(&src.passwordFile, "password-file", "",
+		"file that holds the password of Redis (default $PWDIST_REDIS__PASSWORD_FILE)")
 	root.AddCommand(newTail(&src), newStats(&src), newVersion())
 	return root
 }
@@ -100,6 +105,21 @@ const localRedis = "redis://localhost:6379"
 
 // url is where Redis is. It is not the default of the flag, because --help would
 // print it with its password.
-func (s *source) url() string {
-	return cmp.Or(s.redis, os.Getenv("PWDIST_REDIS__URL"), os.Getenv("REDIS_URL"), localRedis)
+func (s *source) url() (string, error) {
+	address := cmp.Or(s.redis, os.Getenv("PWDIST_REDIS__URL"), os.Getenv("REDIS_URL"), localRedis)
+	file := cmp.Or(s.passwordFile, os.Getenv("PWDIST_REDIS__PASSWORD_FILE"))
+	if file == "" {
+		return address, nil
+	}
+	password, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("password file: %w", err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return address, nil // whoever connects says what is wrong, without quoting it
+	}
+	// Editors and echo end a file with a newline that is not meant.
+	u.User = url.UserPassword(u.User.Username(), strings.TrimRight(string(password), "\r\n"))
+	return u.String(), nil
 }

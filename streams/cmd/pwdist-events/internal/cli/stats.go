@@ -57,7 +57,11 @@ type tally struct {
 const repeated = 100_000
 
 func collect(ctx context.Context, src *source, from consume.Position, stderr io.Writer) (*tally, error) {
-	client, err := consume.Connect(src.url())
+	address, err := src.url()
+	if err != nil {
+		return nil, err
+	}
+	client, err := consume.Connect(address)
 	if err != nil {
 		return nil, err
 	}

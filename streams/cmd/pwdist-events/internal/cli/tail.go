@@ -125,8 +125,12 @@ func (o *tailOptions) position() (consume.Position, error) {
 // open connects and returns the events to print. Whoever follows waits for Redis;
 // whoever wants to know what there is wants to know that it is not there.
 func (o *tailOptions) open(ctx context.Context, src *source, from consume.Position, stderr io.Writer) (iter.Seq2[event.Event, error], func(), error) {
+	address, err := src.url()
+	if err != nil {
+		return nil, nil, err
+	}
 	if o.noFollow {
-		client, err := consume.Connect(src.url())
+		client, err := consume.Connect(address)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -135,7 +139,7 @@ func (o *tailOptions) open(ctx context.Context, src *source, from consume.Positi
 	retrying := func(err error, wait time.Duration) {
 		fmt.Fprintf(stderr, "pwdist-events: trying again in %v: %v\n", wait.Round(10*time.Millisecond), err)
 	}
-	client, err := consume.ConnectWait(ctx, src.url(), retrying)
+	client, err := consume.ConnectWait(ctx, address, retrying)
 	if err != nil {
 		return nil, nil, err
 	}
