@@ -210,16 +210,19 @@ func TestRedisUserOfConsumersReadsOnly(t *testing.T) {
 	var failed error
 	for _, consumer := range []string{"", "by name"} {
 		group := consume.Group{
-			Client: client, Pool: "default", Name: "sink of " + consumer, Consumer: consumer, ClaimIdle: time.Millisecond,
+			Client: client, Pool: "default", Name: "sink of " + consumer, Consumer: consumer,
+			Block: 50 * time.Millisecond, ClaimIdle: time.Millisecond,
 			OnNotice: func(err error) { failed = err },
 		}
-		tries := 0
-		err = group.Run(ctx, func(context.Context, event.Event) error {
-			// Once handed over again, so that it is claimed.
-			if tries++; tries == 1 {
+		refused := ""
+		err = group.Run(ctx, func(_ context.Context, e event.Event) error {
+			switch refused {
+			case "":
+				refused = e.ID
 				return errors.New("not now")
+			case e.ID:
+				cancel() // it has been claimed, and nothing is left
 			}
-			cancel()
 			return nil
 		})
 		var handler *consume.HandlerError
