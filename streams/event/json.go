@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,34 +21,37 @@ const (
 // milliseconds, labels as an object, isolation as an array, flags as booleans.
 // What is in Extra comes last, as strings.
 func (e Event) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	add := func(name string, value []byte) {
-		if b.Len() == 0 {
-			b.WriteByte('{')
-		} else {
-			b.WriteByte(',')
-		}
-		b.Write(plainJSON(name))
-		b.WriteByte(':')
-		b.Write(value)
+	b := make([]byte, 0, 768)
+	name := func(s string) {
+		b = append(b, ',')
+		b = appendString(b, s)
+		b = append(b, ':')
+	}
+	text := func(n, s string) {
+		name(n)
+		b = appendString(b, s)
 	}
 	if e.StreamID != "" {
-		add(streamIDName, plainJSON(e.StreamID))
+		text(streamIDName, e.StreamID)
 	}
-	add("v", strconv.AppendInt(nil, int64(e.Version), 10))
-	add("type", plainJSON(string(e.Type)))
-	add("id", plainJSON(e.ID))
-	add("at", plainJSON(e.At.UTC().Format(jsonTime)))
+	name("v")
+	b = strconv.AppendInt(b, int64(e.Version), 10)
+	text("type", string(e.Type))
+	text("id", e.ID)
+	text("at", e.At.UTC().Format(jsonTime))
 	if !e.Happened.IsZero() {
-		add("happened", plainJSON(e.Happened.UTC().Format(jsonTime)))
+		text("happened", e.Happened.UTC().Format(jsonTime))
 	}
-	add("pool", plainJSON(e.Pool))
-	e.eachPresent(func(name string, p any) { add(name, jsonValue(p)) })
-	for _, name := range slices.Sorted(maps.Keys(e.Extra)) {
-		add(name, plainJSON(e.Extra[name]))
+	text("pool", e.Pool)
+	e.eachPresent(func(n string, p any) {
+		name(n)
+		b = appendValue(b, p)
+	})
+	for _, n := range slices.Sorted(maps.Keys(e.Extra)) {
+		text(n, e.Extra[n])
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	b[0] = '{' // in place of the first comma
+	return append(b, '}'), nil
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. Its errors are those of [Parse],

@@ -2,6 +2,7 @@ package event
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -44,21 +45,25 @@ func (e *Event) parseHeader(fields map[string]string) *MalformedError {
 		return &MalformedError{Field: "v", Problem: "is not a schema version: " + quote(fields["v"])}
 	}
 	e.Version, e.Type, e.ID, e.Pool = int(v), Type(fields["type"]), fields["id"], fields["pool"]
-	for name, at := range map[string]*time.Time{"at": &e.At, "happened": &e.Happened} {
-		if fields[name] == "" {
+	for _, f := range []struct {
+		name string
+		at   *time.Time
+	}{{"at", &e.At}, {"happened", &e.Happened}} {
+		if fields[f.name] == "" {
 			continue
 		}
-		t, err := parseTime(fields[name])
+		t, err := parseTime(fields[f.name])
 		if err != nil {
-			return &MalformedError{Field: name, Problem: err.Error()}
+			return &MalformedError{Field: f.name, Problem: err.Error()}
 		}
-		*at = t
+		*f.at = t
 	}
 	return nil
 }
 
 func (e *Event) parsePart(fields map[string]string, lenient bool) *MalformedError {
-	read := map[string]bool{}
+	read := 0
+	isRead := [maxFields]bool{}
 	spec := fieldsOf(e.Type.Family())
 	e.addPart()
 	for i := range spec {
@@ -83,16 +88,23 @@ func (e *Event) parsePart(fields map[string]string, lenient bool) *MalformedErro
 				continue
 			}
 		}
-		read[f.name] = true
+		isRead[i] = true
+		read++
 	}
+	for _, h := range headerFields {
+		if _, there := fields[h.name]; there {
+			read++
+		}
+	}
+	if read == len(fields) {
+		return nil
+	}
+	e.Extra = make(map[string]string, len(fields)-read)
 	for name, s := range fields {
-		if read[name] || isHeader(name) {
-			continue
+		known := slices.IndexFunc(spec, func(f field) bool { return f.name == name })
+		if !isHeader(name) && (known < 0 || !isRead[known]) {
+			e.Extra[name] = s
 		}
-		if e.Extra == nil {
-			e.Extra = map[string]string{}
-		}
-		e.Extra[name] = s
 	}
 	return nil
 }

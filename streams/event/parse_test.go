@@ -197,6 +197,27 @@ func fieldMap(e Event) map[string]string {
 	return m
 }
 
+func BenchmarkParse(b *testing.B) {
+	e := samples()[14].event
+	fields := fieldMap(e)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse("1-1", fields); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMarshalJSON(b *testing.B) {
+	e := samples()[14].event
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.MarshalJSON(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // FuzzParse takes an entry as alternating names and values, one to a line.
 func FuzzParse(f *testing.F) {
 	for _, s := range samples() {

@@ -22,6 +22,9 @@ type field struct {
 	doc    string
 }
 
+// maxFields is more than any family has.
+const maxFields = 32
+
 // fieldsOf lists the body fields of a family in their canonical order; nil for an
 // unknown family.
 func fieldsOf(family string) []field {

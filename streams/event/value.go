@@ -131,30 +131,46 @@ func encode(p any) string {
 
 // isZero tells whether an optional field may be left out.
 func isZero(p any) bool {
-	s := encode(p)
-	switch p.(type) {
-	case *int64, *time.Duration, *bool:
-		return s == "0"
+	switch p := p.(type) {
+	case *int64:
+		return *p == 0
+	case *time.Duration:
+		return p.Milliseconds() == 0
+	case *bool:
+		return !*p
+	case *map[string]string:
+		return len(*p) == 0
 	}
-	return s == ""
+	return encode(p) == ""
 }
 
-// jsonValue is what p points to in JSON.
-func jsonValue(p any) []byte {
+// appendValue adds what p points to in JSON.
+func appendValue(b []byte, p any) []byte {
 	switch p := p.(type) {
-	case *int64, *time.Duration:
-		return []byte(encode(p))
+	case *int64:
+		return strconv.AppendInt(b, *p, 10)
+	case *time.Duration:
+		return strconv.AppendInt(b, p.Milliseconds(), 10)
 	case *bool:
-		return strconv.AppendBool(nil, *p)
+		return strconv.AppendBool(b, *p)
 	case *map[string]string:
 		if len(*p) == 0 {
-			return []byte("{}")
+			return append(b, "{}"...)
 		}
-		return plainJSON(*p)
+		return append(b, plainJSON(*p)...)
 	case *[]string:
-		return plainJSON(slices.Concat([]string{}, *p))
+		return append(b, plainJSON(slices.Concat([]string{}, *p))...)
 	}
-	return plainJSON(encode(p))
+	return appendString(b, encode(p))
+}
+
+func appendString(b []byte, s string) []byte {
+	if !isSimple(s) {
+		return append(b, plainJSON(s)...)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // formatName names the format of a field for the documentation.
@@ -183,6 +199,16 @@ func plainJSON(v any) []byte {
 		panic("event: " + err.Error()) // only strings and collections of them come here
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// isSimple tells whether a string stands in JSON as it is, as nearly all do.
+func isSimple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func quote(s string) string {

@@ -4,6 +4,8 @@ package redistest
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -34,28 +36,43 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, Addr: freeAddr(t), Socket: filepath.Join(dir, "s"), args: args}
+	s := &Server{t: t, Socket: filepath.Join(dir, "s"), args: args}
 	t.Cleanup(func() {
 		s.Stop()
 		os.RemoveAll(dir)
 	})
-	s.Start()
-	return s
+	// A port can be taken between the moment it was found free and its use.
+	for try := 1; ; try++ {
+		s.Addr = freeAddr(t)
+		err := s.run()
+		if err == nil {
+			return s
+		}
+		if try == 5 {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Start runs the server again after Stop, empty and at the same addresses.
 func (s *Server) Start() {
 	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) run() error {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--unixsocket", s.Socket, "--save", "", "--appendonly", "no",
 		"--dir", filepath.Dir(s.Socket)}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	out, err := s.cmd.StdoutPipe()
+	cmd := exec.Command("redis-server", args...)
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("redis-server: %v", err)
+	if err := cmd.Start(); err != nil {
+		return err
 	}
 	var said []string
 	lines := bufio.NewScanner(out)
@@ -63,14 +80,13 @@ func (s *Server) Start() {
 		said = append(said, lines.Text())
 		// The line for the socket is the last one.
 		if strings.Contains(lines.Text(), "at "+s.Socket) {
-			go func() {
-				for lines.Scan() { //nolint:revive // keeps the pipe empty
-				}
-			}()
-			return
+			s.cmd = cmd
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return nil
 		}
 	}
-	s.t.Fatalf("redis-server did not start:\n%s", strings.Join(said, "\n"))
+	_ = cmd.Wait()
+	return fmt.Errorf("redis-server did not start:\n%s", strings.Join(said, "\n"))
 }
 
 // Stop kills the server. What it held is lost.
@@ -110,12 +126,17 @@ func (s *Server) Client() rueidis.Client {
 	return c
 }
 
+// freeAddr finds a port below those that the system gives to outgoing
+// connections: such a one could be taken while a server is stopped.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr())
+	t.Fatal("no free port between 20000 and 32000")
+	return ""
 }
