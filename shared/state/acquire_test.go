@@ -246,7 +246,7 @@ func TestAGiftThatDidNotStartDoesNotCountAgainstTheLifetime(t *testing.T) {
 	require.Equal(t, state.Assigned, p.acquire("s2").Phase)
 }
 
-func TestTheFirstTimesOfASessionAreInItsEnd(t *testing.T) {
+func TestTheEndTellsWhatWentThroughASession(t *testing.T) {
 	p := newPool(t)
 	p.join(worker("w1", 1))
 	p.serve("s1", "w1")

@@ -105,9 +105,6 @@ func (w *world) run(c call, f func()) {
 	if c.script == "proxy_heartbeat" {
 		v.proxies[c.proxy] = true
 	}
-	if w.t.Failed() {
-		w.t.FailNow()
-	}
 	f()
 	if v.workers[c.worker] != nil && c.script == "retire" {
 		// Who may not go yet serves on for longer.
@@ -174,11 +171,6 @@ func (w *world) send(t *rapid.T, c call, f func()) (answered bool) {
 	return true
 }
 
-func check[T any](w *world, v T, err error) T {
-	require.NoError(w.t, err)
-	return v
-}
-
 // proxies
 
 func (w *world) newProxy() {
@@ -189,10 +181,12 @@ func (w *world) newProxy() {
 
 func (w *world) proxyBeat(t *rapid.T, p *process) {
 	ends := p.ends
-	var r state.ProxyReply
-	c := call{script: "proxy_heartbeat", proxy: p.ID, ends: ends}
-	lapsed := !viewOf(w.last, nil).proxies[p.ID]
-	if !w.send(t, c, func() { r = check2(w)(w.p.ProxyHeartbeat(ctx, p.ID, ends...)) }) {
+	lapsed := false
+	if !w.send(t, call{script: "proxy_heartbeat", proxy: p.ID, ends: ends}, func() {
+		r, err := w.p.ProxyHeartbeat(ctx, p.ID, ends...)
+		require.NoError(w.t, err)
+		lapsed = lapsed || r.New
+	}) {
 		return
 	}
 	p.ends = p.ends[len(ends):]
@@ -204,16 +198,11 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 	if !lapsed {
 		return
 	}
-	_ = r
 	for _, c := range w.clients {
 		if c.proxy == p && (c.phase == "waiting" || c.phase == "granted") {
 			w.acquire(t, c, true)
 		}
 	}
-}
-
-func check2(w *world) func(state.ProxyReply, error) state.ProxyReply {
-	return func(r state.ProxyReply, err error) state.ProxyReply { return check(w, r, err) }
 }
 
 func (w *world) acquire(t *rapid.T, c *client, again bool) {
@@ -307,17 +296,16 @@ func (w *world) dial(t *rapid.T, c *client) {
 		}
 	}
 	if gate != nil && !gate.sick && len(gate.serving) < gate.Slots && !chance(t, "dial fails", 15) {
-		nonce := w.id("n")
-		a := state.StartAnswer("")
-		number := gate.number
-		answered := w.send(t, call{script: "start", session: c.id, worker: gate.ID, attempt: c.grant.Attempt, number: number}, func() {
+		a, nonce := state.StartAnswer(""), w.id("n")
+		attempt, number := c.grant.Attempt, gate.number // as they are when the call is sent
+		answered := w.send(t, call{script: "start", session: c.id, worker: gate.ID, attempt: attempt, number: number}, func() {
 			var err error
-			a, err = w.p.Start(ctx, c.id, gate.ID, c.grant.Attempt, nonce, number)
+			a, err = w.p.Start(ctx, c.id, gate.ID, attempt, nonce, number)
 			require.NoError(w.t, err)
 		})
 		if answered && a == state.StartOK {
 			require.Equal(w.t, gate.ID, c.grant.Worker)
-			gate.serving[c.id] = connection{c.grant.Attempt, nonce, c.proxy.ID}
+			gate.serving[c.id] = connection{attempt, nonce, c.proxy.ID}
 			gate.started++
 			c.phase = "running"
 			if len(gate.serving) > gate.Slots {
@@ -443,7 +431,7 @@ func (w *world) join(t *rapid.T, p *process, again bool) {
 		w.t.Fatalf("there are not that many flavours")
 	default:
 		w.dropEnded(p, reply.Ended)
-		w.lists(p, c, "worker_closed")
+		w.lists(p, c)
 	}
 }
 
@@ -458,7 +446,7 @@ func (w *world) dropEnded(p *process, ended []string) {
 }
 
 // lists checks that Redis has for a worker what it has told.
-func (w *world) lists(p *process, c call, _ string) {
+func (w *world) lists(p *process, c call) {
 	for _, id := range w.last.under("session:") {
 		s := w.last.hash["session:"+id]
 		if s["state"] == "active" && s["worker"] == p.ID && !c.serving[id] && int64(atoi(s["beat"])) < c.number {
@@ -480,12 +468,12 @@ func (w *world) beat(t *rapid.T, p *process, missing string) {
 		c.serving[id] = true
 	}
 	var r state.BeatReply
-	twice := 0
+	times := 0
 	if !w.send(t, c, func() {
 		var err error
 		r, err = w.p.Heartbeat(ctx, b)
 		require.NoError(w.t, err)
-		twice++
+		times++
 	}) {
 		return
 	}
@@ -493,14 +481,14 @@ func (w *world) beat(t *rapid.T, p *process, missing string) {
 	case r.Join:
 		w.join(t, p, true)
 	case r.Stale:
-		if twice == 1 && r.Last < p.number {
+		if times == 1 && r.Last < p.number {
 			w.t.Fatalf("heartbeat %d of %s is stale after %d", p.number, p.ID, r.Last)
 		}
 		p.number = max(p.number, r.Last)
 	default:
 		p.ends = p.ends[len(c.ends):]
 		w.dropEnded(p, r.Ended)
-		w.lists(p, c, missing)
+		w.lists(p, c)
 		require.Equal(w.t, w.last.hash["worker:"+p.ID]["state"], string(r.State))
 	}
 }
@@ -605,12 +593,10 @@ func (w *world) quit(t *rapid.T, p *process, reason string, force bool) {
 // the reaper
 
 func (w *world) reap(batch int) (again bool) {
-	before := viewOf(w.last, nil)
 	w.run(call{script: "reap"}, func() {
-		ended, next, err := w.p.Reap(ctx, batch)
+		_, next, err := w.p.Reap(ctx, batch)
 		require.NoError(w.t, err)
 		again = next == 0
-		_ = ended
 	})
 	if again {
 		return true
@@ -618,12 +604,12 @@ func (w *world) reap(batch int) (again bool) {
 	after := viewOf(w.last, nil)
 	for id, worker := range after.workers {
 		if !worker.leased {
-			w.t.Fatalf("the reaper is done and has left %s (%v before)", id, before.workers[id])
+			w.t.Fatalf("the reaper is done and has left worker %s", id)
 		}
 	}
 	for id, s := range after.sessions {
 		if s.state == "assigned" && !s.leased || s.state != "active" && !after.proxies[s.proxy] {
-			w.t.Fatalf("the reaper is done and has left %s: %+v", id, s)
+			w.t.Fatalf("the reaper is done and has left session %s: %+v", id, s)
 		}
 	}
 	return false

@@ -30,8 +30,8 @@ call('ZADD', P .. 'workers', NOW + LEASE, W.id)
 call('ZADD', P .. 'beats', number, W.id)
 report('worker', W.id, ARGV[6])
 for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. W.id)) do
-  local S = session(sid)
-  if S and S.state == 'active' and not listed[sid] and tonumber(call('HGET', P .. 'session:' .. sid, 'beat')) < number then
+  local S = not listed[sid] and session(sid)
+  if S and S.state == 'active' and tonumber(call('HGET', P .. 'session:' .. sid, 'beat')) < number then
     finish(S, ARGV[4])
   end
 end
