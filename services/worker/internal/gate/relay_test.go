@@ -101,17 +101,22 @@ func TestEveryByteSentBeforeACloseArrives(t *testing.T) { // I8
 					pour(t, from, sent, writer)
 					_ = from.Close() // at once, while most is still on its way
 				})
+				read := make(chan struct{})
 				if by == "server" {
 					// What the client says into the void must not cost it what is on its way.
 					pouring.Go(func() {
-						for range 100 {
-							if _, err := client.Write(frame([]byte("anybody there?"), true)); err != nil {
+						for {
+							select {
+							case <-read:
 								return
+							case <-time.After(time.Millisecond):
+								_, _ = client.Write(frame([]byte("anybody there?"), true))
 							}
 						}
 					})
 				}
 				got := sip(t, to, reader)
+				close(read)
 				pouring.Wait()
 				require.True(t, bytes.Equal(sent, got), "%d bytes were sent and %d came", len(sent), len(got))
 				_ = to.Close()
@@ -354,12 +359,12 @@ func TestBytesThatAreNoFramesAreMovedAllTheSame(t *testing.T) {
 func TestAnIdleSessionHoldsNoBuffer(t *testing.T) { // I8
 	const sessions = 100
 	r := newRig(t, func(o *Options) { o.Slots = sessions })
+	before := heap()
 	clients := make([]*wire, sessions)
 	servers := make([]*wire, sessions)
 	for i := range sessions {
 		clients[i], servers[i] = r.open(fmt.Sprint("s", i))
 	}
-	before := heap()
 	big := string(frame(make([]byte, bufferSize), false))
 	for i := range sessions {
 		servers[i].send(big)
@@ -368,7 +373,7 @@ func TestAnIdleSessionHoldsNoBuffer(t *testing.T) { // I8
 		servers[i].take("x")
 	}
 	grown := int64(heap()) - int64(before)
-	require.Less(t, grown, int64(sessions*bufferSize/4))
+	require.Less(t, grown, int64(sessions*bufferSize/2))
 	runtime.KeepAlive(clients)
 	runtime.KeepAlive(servers)
 }
