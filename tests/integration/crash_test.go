@@ -18,7 +18,7 @@ func TestChromiumIsKilledDuringASession(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1, Supervise: true})
 	victim := inPage(t, p, "victim")
 
-	killBrowser(t, p.Workers[0])
+	killBrowser(t, p.Workers[0].Process().Descendants())
 	victim.AwaitLost(t)
 	serves(t, p, "next")
 	end := p.Log.AwaitSession(t, "victim", event.SessionEnded)
@@ -108,15 +108,15 @@ func serves(t *testing.T, p *harness.Pool, name string) {
 	require.Equal(t, harness.ExampleTitle, title)
 }
 
-// killBrowser kills the main process of a worker's browser.
-func killBrowser(t *testing.T, worker *harness.Service) {
+// killBrowser kills the main process of the browser that is among these.
+func killBrowser(t *testing.T, among []harness.Proc) {
 	t.Helper()
-	for _, d := range worker.Process().Descendants() {
+	for _, d := range among {
 		program, _, _ := strings.Cut(d.Command, " ")
 		if strings.Contains(program, "chrom") && !strings.Contains(d.Command, " --type=") {
 			require.NoError(t, d.Kill())
 			return
 		}
 	}
-	t.Fatalf("found no browser among %v", worker.Process().Descendants())
+	t.Fatalf("found no browser among %v", among)
 }

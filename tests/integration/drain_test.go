@@ -50,19 +50,17 @@ func TestWorkerDrainHasADeadline(t *testing.T) {
 func TestProxyDrains(t *testing.T) {
 	p := harness.New(t, harness.Options{Proxies: 2, Workers: 1, Worker: harness.Settings{"slots": "1"}})
 	b, done := inTheMiddle(t, p, "running")
+	// Accepted before the next one, and silent until the drain.
+	late := harness.Dial(t, p.Proxy().Address)
 	waiting := harness.Upgrade(t, p.Proxy().Address, "/?name=waiting", "1.65.1", nil)
 	p.Log.AwaitSession(t, "waiting", event.SessionQueued)
-	// Connected before the drain, asking during it.
-	open := harness.Request(t, p.Proxy().Address, "/json", harness.Headers{})
-	require.Equal(t, http.StatusOK, open.Answer(t).Status)
-
 	p.Proxy().Process().Signal(t, syscall.SIGTERM)
 	got := waiting.Answer(t)
 	require.Equal(t, http.StatusServiceUnavailable, got.Status)
 	require.Equal(t, "draining", got.Code())
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
-	open.Ask(t, "/?name=late", harness.UpgradeHeaders("1.65.1", nil))
-	got = open.Answer(t)
+	late.Ask(t, "/?name=late", harness.UpgradeHeaders("1.65.1", nil))
+	got = late.Answer(t)
 	require.Equal(t, http.StatusServiceUnavailable, got.Status)
 	require.Equal(t, "draining", got.Code())
 	harness.Await(t, "the proxy is not ready any more", func() bool { return !p.Proxy().Ready() })

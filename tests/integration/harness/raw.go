@@ -58,21 +58,26 @@ func Upgrade(tb testing.TB, address, target, version string, more Headers) *Raw 
 	return Request(tb, address, target, UpgradeHeaders(version, more))
 }
 
-// Request connects and sends a GET with exactly these headers. The connection
-// is closed with the test.
+// Request connects and sends a GET with exactly these headers.
 func Request(tb testing.TB, address, target string, h Headers) *Raw {
+	tb.Helper()
+	r := Dial(tb, address)
+	r.Ask(tb, target, h)
+	return r
+}
+
+// Dial connects and says nothing. The connection is closed with the test.
+func Dial(tb testing.TB, address string) *Raw {
 	tb.Helper()
 	c, err := net.DialTimeout("tcp", address, Patience)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = c.Close() }) // the test may have closed it
-	r := &Raw{Conn: c, in: bufio.NewReader(c)}
-	r.Ask(tb, target, h)
-	return r
+	return &Raw{Conn: c, in: bufio.NewReader(c)}
 }
 
-// Ask sends one more GET.
+// Ask sends a GET with exactly these headers.
 func (r *Raw) Ask(tb testing.TB, target string, h Headers) {
 	tb.Helper()
 	var b strings.Builder
