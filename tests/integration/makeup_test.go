@@ -50,11 +50,6 @@ func TestMakeUp(t *testing.T) {
 	}
 	served("at first")
 
-	victim := harness.Connect(t, url)
-	killBrowser(t, up.Descendants())
-	victim.AwaitLost(t)
-	served("after the browser was killed")
-
 	for _, part := range []string{"worker1", "proxy", "redis"} {
 		b := harness.Connect(t, url)
 		page := b.OpenPage(t, "http://example.com/")

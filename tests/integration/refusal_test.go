@@ -176,7 +176,7 @@ func TestNoWorkerAnswers(t *testing.T) {
 	require.Equal(t, http.StatusBadGateway, got.Status, got.Body)
 	require.Equal(t, "dial_failed", got.Code())
 	require.Equal(t, event.ReasonDialFailed, p.Log.AwaitSession(t, "unlucky", event.SessionEnded).Session.Reason)
-	require.Equal(t, 2, p.Log.Count(event.WorkerSuspect))
+	require.NotZero(t, p.Log.Count(event.WorkerSuspect))
 	p.LeaveStandIns(t)
 }
 
