@@ -10,7 +10,7 @@ import (
 )
 
 // Follow the log and print how every session ended.
-func ExampleTail() {
+func ExampleTail() { //nolint:testableexamples // it runs for ever
 	client, err := consume.Connect("redis://localhost:6379")
 	if err != nil {
 		log.Fatal(err)
@@ -29,14 +29,14 @@ func ExampleTail() {
 }
 
 // Store the end of every session, shared among all processes that run this.
-func ExampleGroup() {
+func ExampleGroup() { //nolint:testableexamples // it runs for ever
 	client, err := consume.Connect("redis://localhost:6379")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 
-	store := func(ctx context.Context, e event.Event) error {
+	store := func(_ context.Context, e event.Event) error {
 		if e.Type != event.SessionEnded {
 			return nil
 		}
@@ -44,5 +44,7 @@ func ExampleGroup() {
 		return nil
 	}
 	sessions := consume.Group{Client: client, Pool: "default", Name: "sessions-table"}
-	log.Fatal(sessions.Run(context.Background(), store))
+	if err := sessions.Run(context.Background(), store); err != nil {
+		log.Print(err)
+	}
 }

@@ -10,13 +10,15 @@ import (
 type GapKind int
 
 const (
-	// Trimmed: the reader was slower, or away for longer, than the log is kept.
+	// Trimmed says that the reader was slower, or away for longer, than the log is
+	// kept.
 	Trimmed GapKind = iota
-	// Replaced: Redis lost the log and a new one has begun. It starts with a
-	// pool.reset event.
+	// Replaced says that Redis lost the log and a new one has begun. It starts with
+	// a pool.reset event.
 	Replaced
-	// RolledBack: Redis lost the last entries in a failover and goes on from an
-	// earlier one. What was lost is recorded again as far as anybody knows of it.
+	// RolledBack says that Redis lost the last entries in a failover and goes on
+	// from an earlier one. What was lost is recorded again as far as anybody knows
+	// of it.
 	RolledBack
 )
 

@@ -19,9 +19,9 @@ var takeScript string
 
 // leaveScript removes a consumer unless it holds entries, which would be lost with
 // it.
-// KEYS  1 stream
-// ARGV  1 group  2 consumer
 const leaveScript = `
+-- KEYS  1 stream
+-- ARGV  1 group  2 consumer
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 end
@@ -40,7 +40,7 @@ type member struct {
 	claimed   time.Time // when idle entries were last looked for
 }
 
-func randomSuffix() string { return strconv.FormatUint(uint64(rand.Uint32()), 36) }
+func randomSuffix() string { return strconv.FormatUint(uint64(rand.Uint32()), 36) } //nolint:gosec // a name, not a secret
 
 func (m *member) notice(err error) { m.OnNotice(err) }
 
@@ -260,7 +260,7 @@ func (m *member) handleOld(ctx context.Context, entries []rueidis.XRangeEntry, g
 	if err := m.ack(ctx, drop); err != nil {
 		return err
 	}
-	if lost := append(gone, drop...); len(lost) > 0 {
+	if lost := slices.Concat(gone, drop); len(lost) > 0 {
 		m.notice(&GapError{Kind: Trimmed, Key: m.key, After: lost[0], Missed: int64(len(lost))})
 	}
 	if len(there) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func (b *backoff) reset() { b.wait = 0 }
 // readers that lost Redis together do not come back together.
 func (b *backoff) next() time.Duration {
 	b.wait = min(max(firstWait, 2*b.wait), longWait)
-	return b.wait/2 + rand.N(b.wait/2)
+	return b.wait/2 + rand.N(b.wait/2) //nolint:gosec // jitter is no secret
 }
 
 // sleep returns false when ctx ended first.
@@ -55,12 +56,7 @@ func final(err error) bool {
 		return false
 	}
 	code, _, _ := strings.Cut(e.Error(), " ")
-	for _, p := range passing {
-		if code == p {
-			return false
-		}
-	}
-	return !strings.HasPrefix(e.Error(), "max number of clients reached")
+	return !slices.Contains(passing, code) && !strings.HasPrefix(e.Error(), "max number of clients reached")
 }
 
 // redisError finds an answer of Redis in a chain of errors, where

@@ -183,7 +183,7 @@ func TestTailSurvivesARestartOfRedis(t *testing.T) {
 	var retries atomic.Int32
 	failed := make(chan struct{}, 100)
 	f := follow(t, consume.Tail(testContext(t), p.client, "default", consume.Beginning(),
-		consume.WithOnRetry(func(err error, wait time.Duration) {
+		consume.WithOnRetry(func(_ error, wait time.Duration) {
 			if retries.Add(1) > 1 {
 				require.Greater(t, wait, time.Duration(0))
 			}

@@ -83,7 +83,7 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 		fields[name] = strconv.FormatInt(t.UnixMilli(), 10)
 	}
 	parsed, err := Parse(streamID, fields)
-	if _, newer := err.(*VersionError); err != nil && !newer {
+	if _, newer := errors.AsType[*VersionError](err); err != nil && !newer {
 		return err
 	}
 	*e = parsed

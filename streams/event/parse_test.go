@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -236,7 +237,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		e, err := Parse("1-1", fields)
-		if _, malformed := err.(*MalformedError); malformed {
+		if _, malformed := errors.AsType[*MalformedError](err); malformed {
 			return
 		}
 		again, err2 := Parse("1-1", fieldMap(e))

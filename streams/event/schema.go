@@ -1,5 +1,7 @@
 package event
 
+import "slices"
+
 // need says whether a type has a field.
 type need int
 
@@ -71,10 +73,8 @@ func everywhere(n need) func(Type) need { return func(Type) need { return n } }
 
 func in(n need, only ...Type) func(Type) need {
 	return func(t Type) need {
-		for _, o := range only {
-			if o == t {
-				return n
-			}
+		if slices.Contains(only, t) {
+			return n
 		}
 		return absent
 	}

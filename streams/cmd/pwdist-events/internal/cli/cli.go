@@ -47,8 +47,7 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		return 0
 	}
 	fmt.Fprintf(stderr, "pwdist-events: %v\n", err)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailure
@@ -111,13 +110,13 @@ func (s *source) url() (string, error) {
 	if file == "" {
 		return address, nil
 	}
-	password, err := os.ReadFile(file)
+	password, err := os.ReadFile(file) //nolint:gosec // the file that the user names
 	if err != nil {
 		return "", fmt.Errorf("password file: %w", err)
 	}
 	u, err := url.Parse(address)
 	if err != nil {
-		return address, nil // whoever connects says what is wrong, without quoting it
+		return address, nil //nolint:nilerr // whoever connects says what is wrong, without quoting it
 	}
 	// Editors and echo end a file with a newline that is not meant.
 	u.User = url.UserPassword(u.User.Username(), strings.TrimRight(string(password), "\r\n"))

@@ -15,7 +15,7 @@ func whenReaderGone(out *os.File, f func()) {
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
 		return
 	}
-	fd := int32(out.Fd())
+	fd := int32(out.Fd()) //nolint:gosec // descriptors are small
 	go func() {
 		for {
 			n, err := unix.Poll([]unix.PollFd{{Fd: fd}}, -1)

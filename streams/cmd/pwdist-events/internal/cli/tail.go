@@ -61,16 +61,15 @@ func (o *tailOptions) run(ctx context.Context, src *source, stdout, stderr io.Wr
 	defer closeClient()
 
 	out := bufio.NewWriter(stdout)
-	print := newHuman(out, useColor(stdout)).print
+	show := newHuman(out, useColor(stdout)).print
 	if o.json {
-		print = func(e *event.Event) error { return printJSON(out, e) }
+		show = func(e *event.Event) error { return printJSON(out, e) }
 	}
 	warned := false
 	printed := 0
 	for e, err := range events {
 		if err != nil {
-			var newer *event.VersionError
-			if !errors.As(err, &newer) {
+			if _, newer := errors.AsType[*event.VersionError](err); !newer {
 				if !goesOn(err) {
 					return errors.Join(out.Flush(), err)
 				}
@@ -85,7 +84,7 @@ func (o *tailOptions) run(ctx context.Context, src *source, stdout, stderr io.Wr
 		if !o.filter.match(&e) {
 			continue
 		}
-		if err := print(&e); err != nil {
+		if err := show(&e); err != nil {
 			return err
 		}
 		// Nobody waits for a line of a log that is read to its end.
