@@ -24,7 +24,7 @@ func BenchmarkCycle(b *testing.B) {
 		{1000, 50, false}, {10_000, 50, false}, {1000, 10, true}, {10_000, 50, true},
 	} {
 		b.Run(fmt.Sprintf("workers=%d/flavours=%d/any=%v", c.workers, c.flavours, c.any), func(b *testing.B) {
-			p := openPool(b, connect(b), options(func(o *state.Options) { o.ProcessLease = 24 * time.Hour }))
+			p := openPool(b, conn, options(func(o *state.Options) { o.ProcessLease = 24 * time.Hour }))
 			defer p.wipe()
 			for i := range c.workers {
 				w := worker(fmt.Sprint("w", i), 5)
@@ -51,7 +51,7 @@ func BenchmarkCycle(b *testing.B) {
 
 // BenchmarkHeartbeat is what a heartbeat of a worker with five sessions costs.
 func BenchmarkHeartbeat(b *testing.B) {
-	p := openPool(b, connect(b), options())
+	p := openPool(b, conn, options())
 	defer p.wipe()
 	p.join(worker("w1", 5))
 	var serving []string

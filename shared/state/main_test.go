@@ -12,9 +12,12 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// server is the socket of the redis-server that all tests of the package share;
-// each test has a pool of its own.
-var server string
+// All tests of the package share one redis-server and one client; each has a pool
+// of its own.
+var (
+	server string // the socket of the redis-server
+	conn   rueidis.Client
+)
 
 func TestMain(m *testing.M) { os.Exit(withRedis(m.Run)) }
 
@@ -36,26 +39,26 @@ func withRedis(run func() int) int {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
-	if err := answers(); err != nil {
+	if conn, err = answers(); err != nil {
 		fmt.Fprintln(os.Stderr, "redis-server:", err)
 		return 1
 	}
+	defer conn.Close()
 	return run()
 }
 
-// answers waits for the first PONG.
-func answers() error {
+// answers waits for redis-server to take a connection.
+func answers() (rueidis.Client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for {
-		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server}, DialCtxFn: dial, DisableCache: true, ForceSingleClient: true})
+		c, err := connect()
 		if err == nil {
-			defer c.Close()
-			return c.Do(ctx, c.B().Ping().Build()).Error()
+			return c, nil
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return nil, err
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -32,14 +32,13 @@ func TestModel(t *testing.T) {
 	}
 	require.NoError(t, flag.Set("rapid.steps", steps))
 	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
-	c := connect(t)
 	o := options(func(o *state.Options) {
 		// Deadlines pass when the test says so.
 		o.Heartbeat, o.ProcessLease, o.StartLease = 10*time.Minute, time.Hour, time.Hour
 		o.MaxClasses = 4
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		p := openPool(t, c, o)
+		p := openPool(t, conn, o)
 		defer p.wipe()
 		w := newWorld(t, p)
 		w.newProxy()

@@ -22,12 +22,8 @@ func dial(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.C
 	return d.DialContext(ctx, "unix", path)
 }
 
-func connect(t testing.TB) rueidis.Client {
-	t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server}, DialCtxFn: dial, DisableCache: true, ForceSingleClient: true})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return c
+func connect() (rueidis.Client, error) {
+	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server}, DialCtxFn: dial, DisableCache: true, ForceSingleClient: true})
 }
 
 var pools atomic.Int64
@@ -66,7 +62,7 @@ func options(change ...func(*state.Options)) state.Options {
 // newPool makes a pool for one test and checks it once more when the test is over.
 func newPool(t *testing.T, change ...func(*state.Options)) *pool {
 	t.Helper()
-	p := openPool(t, connect(t), options(change...))
+	p := openPool(t, conn, options(change...))
 	t.Cleanup(func() {
 		if !t.Failed() && !p.closed {
 			p.check()

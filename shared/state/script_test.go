@@ -20,19 +20,18 @@ import (
 // monitor records every command that Redis runs while f does.
 func monitor(t *testing.T, f func()) []string {
 	t.Helper()
-	conn, err := net.Dial("unix", server)
+	wire, err := net.Dial("unix", server)
 	require.NoError(t, err)
-	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-	lines := bufio.NewScanner(conn)
+	defer func() { _ = wire.Close() }()
+	require.NoError(t, wire.SetDeadline(time.Now().Add(30*time.Second)))
+	lines := bufio.NewScanner(wire)
 	lines.Buffer(nil, 1<<20)
-	_, err = fmt.Fprint(conn, "MONITOR\r\n")
+	_, err = fmt.Fprint(wire, "MONITOR\r\n")
 	require.NoError(t, err)
 	require.True(t, lines.Scan())
 	f()
 	stop := "stop-" + t.Name()
-	p := openPool(t, connect(t), state.DefaultOptions())
-	require.NoError(t, p.do("ECHO", stop).Error())
+	require.NoError(t, conn.Do(ctx, conn.B().Echo().Message(stop).Build()).Error())
 	var seen []string
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), stop) {
