@@ -5,13 +5,12 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/lesismal/nbio"
@@ -30,8 +29,10 @@ type Options struct {
 	DefaultBrowser string
 	AllowedOrigins []string // Origin headers that are let in; "*" lets in all
 	Pollers        int      // event loops
-	Relay          relay.Options
-	Log            *zap.Logger
+	// HeaderTimeout is how long a client may take to send its request; 0 is 30 s.
+	HeaderTimeout time.Duration
+	Relay         relay.Options
+	Log           *zap.Logger
 	// Refused counts refusals; it may be nil.
 	Refused func(refusal.Code)
 }
@@ -53,10 +54,12 @@ type Edge struct {
 	listener *listener
 	accept   func(Upgrade)
 	draining atomic.Bool
+	buffers  sync.Pool
 }
 
 const (
-	maxHead       = 64 << 10
+	maxRequest    = 64 << 10
+	readSize      = 8 << 10
 	headerTimeout = 30 * time.Second
 )
 
@@ -65,27 +68,43 @@ func New(o Options, accept func(Upgrade)) *Edge {
 	if o.Refused == nil {
 		o.Refused = func(refusal.Code) {}
 	}
+	if o.HeaderTimeout <= 0 {
+		o.HeaderTimeout = headerTimeout
+	}
 	e := &Edge{o: o, accept: accept}
+	e.buffers.New = func() any { b := make([]byte, readSize); return &b }
 	logging.SetLogger(nbioLog{o.Log.Sugar()})
 	e.engine = nbhttp.NewEngine(nbhttp.Config{
-		Name:          "edge",
-		Network:       "tcp",
-		Addrs:         []string{o.Listen},
-		NPoller:       o.Pollers,
-		EpollMod:      nbio.EPOLLET, // level-triggered mode loses what a peer sends before it closes
-		ReadLimit:     maxHead,
-		KeepaliveTime: headerTimeout,
-		Handler:       http.HandlerFunc(e.serve),
-		Listen:        e.listen,
-		// Handlers only parse and hand on, so a few goroutines serve all.
-		MessageHandlerPoolSize: 256,
-		SupportServerOnly:      true,
+		Name:    "edge",
+		Network: "tcp",
+		Addrs:   []string{o.Listen},
+		Listen:  e.listen,
+		NPoller: o.Pollers,
+		// Level-triggered events would come again and again for a connection whose
+		// other side has no room.
+		EpollMod:        nbio.EPOLLET,
+		ReadLimit:       maxRequest,
+		MaxHTTPBodySize: maxRequest,
+		KeepaliveTime:   o.HeaderTimeout,
+		Handler:         http.HandlerFunc(e.serve),
+		// Handlers only parse and hand on, so the poller runs them itself.
+		ServerExecutor:    func(f func()) { f() },
+		SupportServerOnly: true,
 	})
-	e.relay = relay.New(e.engine, o.Relay)
+	e.relay = relay.New(e.engine, e.open, o.Relay)
 	return e
 }
 
-// Relay returns the relay that runs on the port's event loop.
+func (e *Edge) listen(network, addr string) (net.Listener, error) {
+	l, err := listen(network, addr, e.o.Log)
+	if err != nil {
+		return nil, err
+	}
+	e.listener = l
+	return l, nil
+}
+
+// Relay returns the relay that the port's clients belong to.
 func (e *Edge) Relay() *relay.Relay { return e.relay }
 
 // Start listens and serves.
@@ -98,46 +117,37 @@ func (e *Edge) Addr() net.Addr { return e.listener.Addr() }
 // are refused.
 func (e *Edge) Drain() {
 	e.draining.Store(true)
-	e.listener.stopAccepting()
+	e.listener.stop()
 }
 
 // Stop closes everything that is left.
 func (e *Edge) Stop(ctx context.Context) error {
 	e.Drain()
+	e.relay.Close()
 	return e.engine.Shutdown(ctx)
 }
 
+// serve takes the connection of every request: nbio only watches it, and one
+// that is refused shall get the whole answer.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
+	client, err := e.adopt(w)
+	if err != nil {
+		return // it has left, or the proxy stops
+	}
 	if !isUpgrade(r) {
-		e.plain(w, r)
-		return
-	}
-	h, ok := w.(http.Hijacker)
-	if !ok {
-		return
-	}
-	conn, _, err := h.Hijack()
-	if err != nil {
-		return
-	}
-	client, err := e.relay.Adopt(conn)
-	if err != nil {
-		_ = conn.Close()
+		client.Refuse(e.plain(r))
 		return
 	}
 	ask, err := e.ask(r)
 	if err != nil {
-		no := refusal.From(err)
-		e.o.Refused(no.Code)
-		client.Refuse(no.AppendHTTP(nil))
+		client.Refuse(e.refusal(r, refusal.From(err)))
 		return
 	}
-	// The request goes back to the engine's pool when the handler returns.
 	remote, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		remote = r.RemoteAddr
 	}
-	e.accept(Upgrade{Client: client, Ask: ask, Header: dial.Forwarded(r.Header), Remote: strings.Clone(remote)})
+	e.accept(Upgrade{Client: client, Ask: ask, Header: dial.Forwarded(r.Header), Remote: remote})
 }
 
 func (e *Edge) ask(r *http.Request) (Ask, error) {
@@ -160,34 +170,49 @@ func (e *Edge) allowed(origin string) bool {
 }
 
 // plain answers requests that are not for a WebSocket.
-func (e *Edge) plain(w http.ResponseWriter, r *http.Request) {
+func (e *Edge) plain(r *http.Request) []byte {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	before, isJSON := strings.CutSuffix(path, "/json")
 	_, known := browserOfPath(before)
 	switch {
 	case isJSON && known && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		// connect('http://…') asks here for the path behind the one it has.
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"wsEndpointPath":"/"}` + "\n"))
-		return
+		return bodiless(r, jsonAnswer(`{"wsEndpointPath":"/"}`+"\n"))
 	case strings.HasPrefix(r.URL.Path, "/json/") || strings.HasPrefix(r.URL.Path, "/devtools/"):
-		e.refuse(w, refusal.New(refusal.CDPClient, ""))
-	default:
-		if _, known := browserOfPath(r.URL.Path); known {
-			e.refuse(w, refusal.New(refusal.UpgradeRequired, ""))
-			return
-		}
-		e.refuse(w, refusal.New(refusal.NotFound, "The path is %s.", clip(r.URL.Path)))
+		return e.refusal(r, refusal.New(refusal.CDPClient, ""))
 	}
+	if _, known := browserOfPath(r.URL.Path); known {
+		return e.refusal(r, refusal.New(refusal.UpgradeRequired, ""))
+	}
+	return e.refusal(r, notFound(r))
 }
 
-func (e *Edge) refuse(w http.ResponseWriter, no refusal.Refusal) {
+func (e *Edge) refusal(r *http.Request, no refusal.Refusal) []byte {
 	e.o.Refused(no.Code)
-	no.Write(w)
+	return bodiless(r, no.AppendHTTP(nil))
 }
+
+func jsonAnswer(body string) []byte {
+	return []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) +
+		"\r\nConnection: close\r\n\r\n" + body)
+}
+
+// bodiless cuts an answer to its head where only that was asked for.
+func bodiless(r *http.Request, answer []byte) []byte {
+	if r.Method != http.MethodHead {
+		return answer
+	}
+	var s headScan
+	return answer[:s.end(answer)]
+}
+
+// websocketVersion is the only version there is (RFC 6455).
+const websocketVersion = "13"
 
 func isUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") && r.Header.Get("Sec-Websocket-Key") != ""
+	return r.Method == http.MethodGet && r.ContentLength <= 0 && len(r.TransferEncoding) == 0 &&
+		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		r.Header.Get("Sec-Websocket-Key") != "" && r.Header.Get("Sec-Websocket-Version") == websocketVersion
 }
 
 // nbioLog puts the library's lines into ours.
@@ -198,68 +223,3 @@ func (l nbioLog) Debug(format string, v ...any) { l.Debugf(format, v...) }
 func (l nbioLog) Info(format string, v ...any)  { l.Debugf(format, v...) }
 func (l nbioLog) Warn(format string, v ...any)  { l.Warnf(format, v...) }
 func (l nbioLog) Error(format string, v ...any) { l.Warnf(format, v...) }
-
-// listener is a TCP listener that can stop accepting while its engine runs,
-// and that waits where nbio would spin: after an error that will not go away
-// at once, such as being out of descriptors.
-type listener struct {
-	net.Listener
-	log      *zap.Logger
-	stopOnce sync.Once
-	stopped  chan struct{}
-	released chan struct{}
-	relOnce  sync.Once
-}
-
-// errorPause is how long accepting rests after an error.
-const errorPause = 50 * time.Millisecond
-
-func (e *Edge) listen(network, addr string) (net.Listener, error) {
-	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 20 * time.Second, Count: 2}}
-	ln, err := lc.Listen(context.Background(), network, addr)
-	if err != nil {
-		return nil, err
-	}
-	e.listener = &listener{Listener: ln, log: e.o.Log, stopped: make(chan struct{}), released: make(chan struct{})}
-	return e.listener, nil
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err == nil {
-			return c, nil
-		}
-		select {
-		case <-l.stopped:
-			<-l.released
-			return nil, net.ErrClosed
-		default:
-		}
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			l.log.Error("out of file descriptors: raise the limit (ulimit -n) or add a proxy")
-		} else {
-			l.log.Warn("accept failed", zap.Error(err))
-		}
-		select {
-		case <-l.stopped:
-		case <-time.After(errorPause):
-		}
-	}
-}
-
-// Close is part of net.Listener; the engine calls it when it stops.
-func (l *listener) Close() error {
-	l.stopAccepting()
-	l.release()
-	return nil
-}
-
-func (l *listener) stopAccepting() {
-	l.stopOnce.Do(func() {
-		close(l.stopped)
-		_ = l.Listener.Close()
-	})
-}
-
-func (l *listener) release() { l.relOnce.Do(func() { close(l.released) }) }

@@ -43,7 +43,7 @@ var (
 func parse(r *http.Request, defaultBrowser string) (Ask, error) {
 	inPath, ok := browserOfPath(r.URL.Path)
 	if !ok {
-		return Ask{}, refusal.New(refusal.NotFound, "The path is %s.", clip(r.URL.Path))
+		return Ask{}, notFound(r)
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -72,6 +72,10 @@ func parse(r *http.Request, defaultBrowser string) (Ask, error) {
 		a.Demand.Playwright = m[1] + "." + m[2]
 	}
 	return a, nil
+}
+
+func notFound(r *http.Request) refusal.Refusal {
+	return refusal.New(refusal.NotFound, "The path is %s.", clip(r.URL.Path))
 }
 
 // cdp recognises clients that speak the DevTools protocol: Playwright's own

@@ -2,13 +2,13 @@ package relay
 
 import (
 	"errors"
-	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/lesismal/nbio"
+	"golang.org/x/sys/unix"
 )
 
 type side int
@@ -18,182 +18,159 @@ const (
 	workerSide side = 1
 )
 
-// leg is one connection of a session. It is what nbio keeps as the
-// connection's session, so it implements nbhttp.ParserCloser.
+// leg is one connection. Its descriptor is read and written by the two
+// directions of its session only, and closed when both have stopped; before
+// that it is its client's.
 type leg struct {
-	conn  *nbio.Conn
-	inode uint64
-	side  side
-
-	// unsent counts the bytes given to conn.Write that the kernel has not
-	// taken yet; nbio keeps them.
-	unsent atomic.Int64
-	// closed tells that nbio has closed the connection.
-	closed atomic.Bool
-	// session is set once the leg belongs to one; waiting until then.
+	relay  *Relay
+	fd     int
+	side   side
+	client *Client // nil for a worker
+	// session is set once the leg belongs to one.
 	session atomic.Pointer[Session]
-	waiting atomic.Pointer[Client]
+	// over tells that no event comes any more, because the peer sends nothing
+	// new: what is there must be read to its end.
+	over atomic.Bool
 
-	// tail is a second descriptor of the socket plus one, 0 when there is none:
-	// it keeps what the peer sent before it closed readable after nbio has
-	// closed its own.
-	tail     atomic.Int64
-	tailMu   sync.Mutex
-	finished bool // no further tail is made
+	mu      sync.Mutex
+	watched *nbio.Conn
+	numbers []int // descriptors; the first is fd
+	closed  bool
 }
 
-func newLeg(c *nbio.Conn, s side) *leg {
-	return &leg{conn: c, side: s, inode: socketInode(c.Hash())}
-}
+// UnderlayerConn is part of nbhttp.ParserCloser; nobody calls it.
+func (l *leg) UnderlayerConn() net.Conn { return nil }
 
-// UnderlayerConn is part of nbhttp.ParserCloser.
-func (l *leg) UnderlayerConn() net.Conn { return l.conn }
+// Parse is part of nbhttp.ParserCloser; nobody calls it.
+func (l *leg) Parse([]byte) error { return errors.ErrUnsupported }
 
-// Parse is part of nbhttp.ParserCloser. The relay reads by itself.
-func (l *leg) Parse([]byte) error { return nil }
-
-// CloseAndClean is called by nbio after it has closed the connection.
-func (l *leg) CloseAndClean(error) {
-	l.closed.Store(true)
+// Ready runs on the loop.
+func (l *leg) Ready() {
+	// What a waiting client sends stays in the kernel until it has a worker.
 	if s := l.session.Load(); s != nil {
-		s.legClosed(l)
+		s.dirs[l.side].run()
+	}
+}
+
+// CloseAndClean runs when the loop does not watch the connection any more.
+func (l *leg) CloseAndClean(error) {
+	l.mu.Lock()
+	again := !l.closed && !peerGone(l.fd)
+	if l.closed || again && l.rewatch() == nil {
+		l.mu.Unlock()
+		if again {
+			l.Ready() // for what happened meanwhile
+		}
 		return
 	}
-	if w := l.waiting.Load(); w != nil {
-		w.leave()
-	}
-}
-
-type readResult int
-
-const (
-	readData readResult = iota
-	readAgain
-	readDrained
-	readEOF
-)
-
-func classify(n int, err error) readResult {
-	switch {
-	case n > 0:
-		return readData
-	case errors.Is(err, syscall.EINTR):
-		return readAgain
-	case errors.Is(err, syscall.EAGAIN):
-		return readDrained
-	default: // orderly end, reset, or closed by nbio
-		return readEOF
-	}
-}
-
-// read reads what is there, from the tail once nbio has closed its descriptor.
-func (l *leg) read(p []byte) (int, readResult) {
-	for {
-		n, err := l.conn.Read(p)
-		if errors.Is(err, net.ErrClosed) {
-			return l.readTail(p)
-		}
-		if res := classify(n, err); res != readAgain {
-			return n, res
-		}
-	}
-}
-
-func (l *leg) readTail(p []byte) (int, readResult) {
-	l.tailMu.Lock()
-	defer l.tailMu.Unlock()
-	fd := int(l.tail.Load()) - 1
-	if fd < 0 {
-		return 0, readEOF
-	}
-	for {
-		n, err := syscall.Read(fd, p)
-		switch classify(n, err) {
-		case readData:
-			return n, readData
-		case readAgain:
-		default:
-			// The peer has closed: there is nothing that could still come.
-			return 0, readEOF
-		}
-	}
-}
-
-// write hands p to the kernel, or to nbio's queue for what the kernel does not
-// take. The error means that the connection is gone.
-func (l *leg) write(p []byte) error {
-	l.unsent.Add(int64(len(p)))
-	if _, err := l.conn.Write(p); err != nil {
-		return err
-	}
-	return nil
-}
-
-// written runs with nbio's lock of the connection held: count and wake only.
-func (l *leg) written(n int) {
-	left := l.unsent.Add(-int64(n))
+	l.mu.Unlock()
+	l.over.Store(true)
 	s := l.session.Load()
 	if s == nil {
+		l.client.left()
 		return
 	}
-	d := &s.dirs[1-l.side]
-	if d.blocked.Load() {
-		d.moved.Store(true)
-		if left <= d.resumeAt.Load() && d.blocked.CompareAndSwap(true, false) {
-			go d.run()
+	s.dirs[l.side].run()
+	s.dirs[1-l.side].resume()
+	if again {
+		s.abort(ReasonLost) // it lives, and there is no descriptor to watch it by
+	}
+}
+
+// rewatch registers the connection once more. The loop has dropped it by
+// mistake: for an event that was meant for an earlier connection with the same
+// number, or for the deadline of its request.
+func (l *leg) rewatch() error {
+	c, err := nbio.NBConn(descriptor{fd: l.fd})
+	if err != nil {
+		return err
+	}
+	c.SetSession(l)
+	// The earlier number is kept until the end, so that nobody gets its events.
+	l.numbers = append(l.numbers, c.Hash())
+	return l.register(c)
+}
+
+func (l *leg) register(c *nbio.Conn) error {
+	l.watched = c
+	_, err := l.relay.engine.Engine.AddConn(c)
+	return err
+}
+
+type outcome int
+
+const (
+	some  outcome = iota
+	later         // nothing for now
+	never         // orderly end, or reset
+)
+
+func classify(n int, err error) outcome {
+	switch {
+	case n > 0:
+		return some
+	case errors.Is(err, unix.EAGAIN):
+		return later
+	default:
+		return never
+	}
+}
+
+func (l *leg) read(p []byte) (int, outcome) {
+	for {
+		n, err := unix.Read(l.fd, p)
+		if !errors.Is(err, unix.EINTR) {
+			return n, classify(n, err)
 		}
 	}
 }
 
-// guard keeps the unread bytes of a connection whose peer has closed.
-func (l *leg) guard() {
-	if l.tail.Load() != 0 || !peerClosed(l.conn.Hash()) {
-		return
-	}
-	l.tailMu.Lock()
-	defer l.tailMu.Unlock()
-	if l.tail.Load() != 0 || l.finished {
-		return
-	}
-	if fd, ok := pin(l.conn.Hash(), l.inode); ok {
-		l.tail.Store(int64(fd) + 1)
+func (l *leg) write(p []byte) (int, outcome) {
+	for {
+		n, err := unix.Write(l.fd, p)
+		if !errors.Is(err, unix.EINTR) {
+			return n, classify(n, err)
+		}
 	}
 }
 
-// guardWaiting is guard for a client that has no worker yet: its leaving is
-// noticed by nbio alone, so nothing is kept.
-func (l *leg) guardWaiting() {
-	// The session may have been set between the event and this call.
-	if s := l.session.Load(); s != nil && !s.dirs[l.side].run() {
-		l.guard()
+// room calls back when the connection can take something again, or never will.
+// Closing what it returns ends the wait.
+//
+// nbio tells of room only to its own queue of unsent bytes, which is lost when
+// the peer resets. The runtime's poller costs a goroutine and a descriptor, for
+// as long as a reader is slow.
+func (l *leg) room(then func()) (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
 	}
+	f := os.NewFile(uintptr(fd), "")
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	go func() {
+		_ = raw.Write(func(p uintptr) bool { return poll(int(p), unix.POLLOUT) })
+		_ = f.Close()
+		then()
+	}()
+	return f, nil
 }
 
 // shutdownWrite sends FIN behind everything that was written.
-func (l *leg) shutdownWrite() {
-	l.tailMu.Lock()
-	defer l.tailMu.Unlock()
-	if t := int(l.tail.Load()) - 1; t >= 0 {
-		_ = syscall.Shutdown(t, syscall.SHUT_WR)
-		return
-	}
-	if fd, ok := pin(l.conn.Hash(), l.inode); ok {
-		_ = syscall.Shutdown(fd, syscall.SHUT_WR)
-		_ = syscall.Close(fd)
-	}
-}
+func (l *leg) shutdownWrite() { _ = unix.Shutdown(l.fd, unix.SHUT_WR) }
 
 func (l *leg) close() {
-	_ = l.conn.CloseWithError(io.EOF)
-	l.dropTail()
-}
-
-func (l *leg) dropTail() {
-	l.tailMu.Lock()
-	defer l.tailMu.Unlock()
-	l.finished = true
-	if t := int(l.tail.Load()) - 1; t >= 0 {
-		_ = syscall.Close(t)
-		l.tail.Store(0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	_ = l.watched.Close()
+	for _, fd := range l.numbers {
+		closeFD(fd)
 	}
 }

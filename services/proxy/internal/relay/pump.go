@@ -1,16 +1,24 @@
 package relay
 
 import (
+	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
 )
 
+// The states of a direction.
 const (
-	idle int32 = iota
-	running
-	again
+	idle     int32 = iota
+	running        // somebody pumps
+	again          // and will look once more, because something happened
+	stopping       // and will stop
+	stopped
 )
+
+// roomPause is how long a direction rests that cannot wait for room.
+const roomPause = 50 * time.Millisecond
 
 // dir is one direction of a session: what src sends goes to dst. At most one
 // goroutine pumps it at a time; whoever comes meanwhile only leaves word.
@@ -19,164 +27,227 @@ type dir struct {
 	src, dst *leg
 
 	state atomic.Int32
-	// blocked: dst has too much to take; its progress down to resumeAt wakes
-	// the pump.
-	blocked  atomic.Bool
-	resumeAt atomic.Int64
-	moved    atomic.Bool // dst took something since the stall watch looked
+	// blocked: dst takes no more for now. waiting: somebody waits for room there.
+	blocked, waiting atomic.Bool
+	moved            atomic.Bool   // dst took something since the stall watch looked
+	bytes            atomic.Uint64 // that src sent behind the handshake
 
 	// Owned by the pump.
-	frames  wsframe.Follower
-	opaque  bool // the stream is not WebSocket; it is passed on all the same
-	discard bool // dst is gone: read to the end, so that src can finish
-	ended   bool // src has sent everything
-	closed  bool // the end was passed on to dst
-
-	// Published by the pump for everybody else.
-	bytes, messages atomic.Uint64
-	sawClose        atomic.Bool
-	over            atomic.Bool
+	frames   wsframe.Follower
+	buffer   *[]byte  // of the relay's pool, while it is in use
+	pending  []byte   // was read and not written yet
+	room     *os.File // waits
+	parked   bool     // blocked when the pump stopped
+	farewell bool     // src has sent a close frame
+	discard  bool     // dst is gone: read to the end, so that src can finish
+	ended    bool     // src has sent everything
+	closed   bool     // and dst was told
 }
 
-// run pumps until there is nothing to do. It returns false at once when
-// somebody else is pumping; that one will look again.
-func (d *dir) run() bool {
+// run pumps until there is nothing to do, or leaves word for who pumps already.
+func (d *dir) run() {
 	for {
-		if d.state.CompareAndSwap(idle, running) {
-			break
+		switch d.state.Load() {
+		case idle:
+			if d.state.CompareAndSwap(idle, running) {
+				d.drive()
+				return
+			}
+		case running:
+			if d.state.CompareAndSwap(running, again) {
+				return
+			}
+		default:
+			return
 		}
-		if d.state.CompareAndSwap(running, again) || d.state.Load() == again {
-			return false
-		}
-	}
-	for {
-		if more := d.pump(); more {
-			d.state.Store(idle)
-			go d.run()
-			return true
-		}
-		if d.state.CompareAndSwap(running, idle) {
-			return true
-		}
-		d.state.Store(running)
 	}
 }
 
-// pump moves what there is. It returns true when it stopped early to let
-// others have the poller.
+// drive is run for who has set the state to running.
+func (d *dir) drive() {
+	for {
+		if d.pump() {
+			// Others wait for this goroutine, which may be a loop.
+			go d.drive()
+			return
+		}
+		switch {
+		case d.state.CompareAndSwap(running, idle):
+			return
+		case d.state.CompareAndSwap(again, running):
+		default:
+			d.state.Store(stopped)
+			d.halt()
+			return
+		}
+	}
+}
+
+// stop ends the direction as soon as nobody pumps it.
+func (d *dir) stop() {
+	for {
+		switch now := d.state.Load(); now {
+		case idle:
+			if d.state.CompareAndSwap(idle, stopped) {
+				d.halt()
+				return
+			}
+		case running, again:
+			if d.state.CompareAndSwap(now, stopping) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// resume runs when dst has room again, or is gone.
+func (d *dir) resume() {
+	if d.blocked.CompareAndSwap(true, false) {
+		d.run()
+	}
+}
+
+// pump moves what there is. It returns true when it stopped early, to let
+// others have the goroutine.
 func (d *dir) pump() (more bool) {
-	if d.closed {
+	if d.closed || d.blocked.Load() {
 		return false
 	}
-	pool := &d.session.relay.buffers
-	var p *[]byte
-	defer func() {
-		if p != nil {
-			pool.Put(p)
+	drained := false
+	for reads := 0; d.state.Load() != stopping; {
+		if !d.flush() {
+			return false
 		}
-	}()
-	for reads := 0; ; reads++ {
-		if d.dst.closed.Load() {
-			d.discard = true
+		if !d.ended && d.src.side == workerSide && d.session.closing.Load() != nil && d.injectClose() {
+			continue
 		}
-		if d.ended {
+		switch {
+		case d.ended:
+			d.release()
 			d.passEnd()
 			return false
-		}
-		if d.session.closing.Load() != nil && d.src.side == workerSide && d.injectClose() {
-			d.passEnd()
+		case drained:
+			d.release()
 			return false
-		}
-		if !d.discard && d.dst.unsent.Load() >= highMark && d.block(lowMark) {
-			d.src.guard()
-			return false
-		}
-		if reads == readsPerTurn {
-			// The other bytes of this connection wait in the kernel, and no new
-			// event will tell of them.
-			d.src.guard()
+		case reads == readsPerTurn:
+			d.release()
 			return true
 		}
-		if p == nil {
-			p = pool.Get().(*[]byte)
+		reads++
+		if d.buffer == nil {
+			d.buffer = d.session.relay.buffers.Get().(*[]byte)
 		}
-		n, result := d.src.read(*p)
+		n, result := d.src.read(*d.buffer)
 		switch result {
-		case readDrained:
-			return false
-		case readEOF:
+		case later:
+			drained = true
+		case never:
 			d.ended = true
-		case readData:
-			d.forward((*p)[:n])
-			if n < len(*p) && d.src.tail.Load() == 0 && d.session.closing.Load() == nil {
-				// A short read has emptied the socket; what comes later is a
-				// new event.
-				return false
-			}
+			d.session.sideOver(d.src.side)
+		case some:
+			// A short read has emptied the socket; what comes later is a new
+			// event, as long as there are events.
+			drained = n < len(*d.buffer) && !d.src.over.Load()
+			d.take((*d.buffer)[:n])
 		}
 	}
+	return false
 }
 
-func (d *dir) forward(b []byte) {
+// take counts what was read and makes it pending.
+func (d *dir) take(b []byte) {
 	if d.discard {
 		return
 	}
 	d.count(b)
-	if err := d.dst.write(b); err != nil {
-		d.discard = true
-	}
+	d.pending = b
 }
 
 func (d *dir) count(b []byte) {
 	d.bytes.Add(uint64(len(b)))
-	if d.opaque {
-		return
-	}
-	if err := d.frames.Feed(b); err != nil {
-		d.opaque = true
-		return
-	}
-	d.messages.Store(d.frames.Messages())
-	if d.frames.CloseSeen() {
-		d.sawClose.Store(true)
+	// An error means that this is not WebSocket; it is passed on all the same.
+	_ = d.frames.Feed(b)
+	if !d.farewell && d.frames.CloseSeen() {
+		d.farewell = true
+		d.session.farewell.CompareAndSwap(0, 1+int32(d.src.side)) //nolint:gosec // 0 or 1
 	}
 }
 
-// block stops the pump until dst has taken all but mark bytes. It returns
-// false when dst has done so already.
-func (d *dir) block(mark int64) bool {
-	d.resumeAt.Store(mark)
+// flush writes what is pending; false when dst takes no more for now.
+func (d *dir) flush() bool {
+	for len(d.pending) > 0 {
+		n, result := d.dst.write(d.pending)
+		switch result {
+		case some:
+			d.pending = d.pending[n:]
+			if d.parked {
+				d.parked = false
+				d.moved.Store(true)
+			}
+		case never:
+			d.discard, d.pending = true, nil
+		case later:
+			d.park()
+			return false
+		}
+	}
+	return true
+}
+
+// park waits for room at dst.
+func (d *dir) park() {
+	d.parked = true
 	d.blocked.Store(true)
 	d.session.relay.stuck.add(d)
-	if d.dst.unsent.Load() > mark && !d.dst.closed.Load() {
-		return true
+	if d.waiting.Swap(true) {
+		return // who waits already has not looked yet
 	}
-	// written or legClosed may have seen the flag meanwhile; then they run the
-	// pump once more, which is harmless.
-	d.blocked.Store(false)
-	return false
+	woken := func() {
+		d.waiting.Store(false)
+		d.resume()
+	}
+	f, err := d.dst.room(woken)
+	if err != nil {
+		// Out of descriptors: look again after a moment.
+		time.AfterFunc(roomPause, woken)
+	}
+	d.room = f
 }
 
-// passEnd tells dst that nothing more comes, once it has taken everything.
+// passEnd tells dst that nothing more comes.
 func (d *dir) passEnd() {
-	if !d.discard && d.dst.unsent.Load() > 0 && d.block(0) {
-		return
-	}
 	d.closed = true
-	d.over.Store(true)
-	if !d.dst.closed.Load() {
-		d.dst.shutdownWrite()
-	}
-	d.session.dirOver(d)
+	d.dst.shutdownWrite()
+	d.session.dirOver()
 }
 
-// injectClose puts a close frame between two frames of the worker.
+// injectClose puts a close frame between two frames of the worker, whose
+// stream ends with it.
 func (d *dir) injectClose() bool {
-	if d.opaque || !d.frames.AtBoundary() || d.frames.CloseSeen() {
+	if !d.frames.AtBoundary() || d.frames.CloseSeen() {
 		return false
 	}
 	c := d.session.closing.Load()
-	_ = d.dst.write(wsframe.AppendClose(nil, c.code, c.text, false))
-	d.ended = true
+	d.pending, d.ended = wsframe.AppendClose(nil, c.code, c.text, false), true
 	return true
+}
+
+// release gives the buffer back.
+func (d *dir) release() {
+	d.pending = nil
+	if d.buffer != nil {
+		d.session.relay.buffers.Put(d.buffer)
+		d.buffer = nil
+	}
+}
+
+// halt is release at the end of the session.
+func (d *dir) halt() {
+	d.release()
+	if d.room != nil {
+		_ = d.room.Close()
+	}
+	d.session.stopped()
 }

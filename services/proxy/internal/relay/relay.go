@@ -1,18 +1,15 @@
 // Package relay carries the bytes of sessions on nbio's event loop: a client's
 // connection on one side, a worker's on the other, and between them a verbatim
-// copy with bounded buffers and back-pressure. Nothing is decoded; only frame
-// headers are followed, for counts and for the places where a frame may be put
-// in between.
+// copy with back-pressure. Nothing is decoded; only frame headers are followed,
+// for counts and for the places where a frame may be put in between.
 //
-// nbio's own read and write callbacks are not used for this, because they have
-// no back-pressure and lose the tail of a connection that its peer closes.
-// Instead the loop's read event only says that a connection is readable, and
-// the relay reads when the other side has room.
+// Of the loop only the events are used, and an event is a hint and nothing
+// else. Each direction reads when its other side has room, holds at most one
+// buffer, and the descriptors are closed when neither direction runs any more.
 package relay
 
 import (
 	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +23,9 @@ type Options struct {
 	// Stall ends a session when a side has taken none of the bytes that wait
 	// for it for so long.
 	Stall time.Duration
-	// Linger is how long a side may take to close after the other has closed
-	// and everything was delivered.
+	// Linger is how long a side may be silent after the other has closed and
+	// everything was delivered. It is also how long CloseAll waits for the end
+	// of a frame, and how long a refused client may take to read why.
 	Linger time.Duration
 }
 
@@ -37,63 +35,90 @@ func DefaultOptions() Options {
 }
 
 const (
-	// The marks of the bytes that wait for one side: reading stops at the high
-	// one and goes on at the low one.
-	highMark = 256 << 10
-	lowMark  = 64 << 10
-
+	// bufferSize is what one direction holds at most while its destination
+	// takes nothing.
 	bufferSize = 64 << 10
 
-	// readsPerTurn bounds how long one busy connection keeps a poller from the
+	// readsPerTurn bounds how long one busy connection keeps a loop from the
 	// others.
 	readsPerTurn = 16
 )
+
+// ErrClosed reports that the relay takes no more connections.
+var ErrClosed = errors.New("relay: closed")
 
 // Relay owns the sessions of one engine.
 type Relay struct {
 	options Options
 	engine  *nbhttp.Engine
 	buffers sync.Pool
+	stuck   stuckSet
 
-	// opened orders the acceptor's writes to a connection before the poller's
-	// reads; nbio orders them through the kernel, which the race detector cannot
+	// handover orders what was written before a connection is registered before
+	// its events; nbio does so through the kernel, which the race detector cannot
 	// see.
-	opened atomic.Uint64
+	handover atomic.Uint64
 
 	mu       sync.Mutex
+	closed   bool
+	clients  map[*Client]struct{} // without a session
 	sessions map[*Session]struct{}
-	empty    chan struct{} // closed when the last session of a drain has gone
-	stuck    stuckSet
+	empty    chan struct{} // closed when the last session has gone
 }
 
 // New makes a relay on an engine that has not been started yet and takes over
-// its read events. Connections without a session go on to the engine's own
-// parser.
-func New(engine *nbhttp.Engine, o Options) *Relay {
-	r := &Relay{options: o, engine: engine, sessions: map[*Session]struct{}{}}
+// its events: every connection must be hidden and have a Watched as its
+// session. open sees each one before the loop does.
+func New(engine *nbhttp.Engine, open func(*nbio.Conn), o Options) *Relay {
+	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}, sessions: map[*Session]struct{}{}}
 	r.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
-	engine.OnOpen(func(net.Conn) { r.opened.Add(1) })
-	engine.Engine.OnRead(r.onRead)
-	engine.Engine.OnWrittenSize(onWritten)
+	engine.Engine.OnOpen(func(c *nbio.Conn) {
+		open(c)
+		r.handover.Add(1)
+	})
+	engine.Engine.OnRead(func(c *nbio.Conn) {
+		r.handover.Load()
+		if w, ok := c.Session().(Watched); ok {
+			w.Ready()
+		}
+	})
 	return r
 }
 
-// Adopt takes a hijacked connection away from the HTTP parser. It must be
-// called in the handler.
-func (r *Relay) Adopt(conn net.Conn) (*Client, error) {
-	if h, ok := conn.(*nbhttp.Conn); ok {
-		conn = h.Conn
+// Close cuts what is left. Every session has been reported when it returns.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	r.closed = true
+	sessions := r.list()
+	clients := make([]*Client, 0, len(r.clients))
+	for c := range r.clients {
+		clients = append(clients, c)
 	}
-	c, ok := conn.(*nbio.Conn)
-	if !ok {
-		return nil, errors.New("relay: not a connection of the event loop")
+	r.mu.Unlock()
+	for _, s := range sessions {
+		s.abort(ReasonDrained)
 	}
-	cl := &Client{relay: r, done: make(chan struct{})}
-	cl.leg = newLeg(c, clientSide)
-	cl.leg.waiting.Store(cl)
-	c.SetSession(cl.leg)
-	_ = c.SetReadDeadline(time.Time{})
-	return cl, nil
+	for _, c := range clients {
+		c.drop()
+	}
+	<-r.Empty()
+}
+
+// Adopt takes a client's connection, and its descriptor with it. Its Watched
+// passes on to the Client from now on. early is what the client has sent behind
+// its request.
+func (r *Relay) Adopt(conn *nbio.Conn, early []byte) (*Client, error) {
+	c := &Client{relay: r, early: early, done: make(chan struct{})}
+	c.leg = &leg{relay: r, fd: conn.Hash(), side: clientSide, client: c, watched: conn, numbers: []int{conn.Hash()}}
+	_ = conn.SetReadDeadline(time.Time{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		c.leg.close()
+		return nil, ErrClosed
+	}
+	r.clients[c] = struct{}{}
+	return c, nil
 }
 
 // Len is the number of sessions.
@@ -107,11 +132,13 @@ func (r *Relay) Len() int {
 func (r *Relay) Empty() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.sessions) == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
 	if r.empty == nil {
 		r.empty = make(chan struct{})
-		if len(r.sessions) == 0 {
-			close(r.empty)
-		}
 	}
 	return r.empty
 }
@@ -121,80 +148,43 @@ func (r *Relay) Empty() <-chan struct{} {
 // time.
 func (r *Relay) CloseAll(code int, reason, text string) {
 	r.mu.Lock()
-	all := make([]*Session, 0, len(r.sessions))
-	for s := range r.sessions {
-		all = append(all, s)
-	}
+	all := r.list()
 	r.mu.Unlock()
 	for _, s := range all {
 		s.closeWith(code, reason, text)
 	}
 }
 
-func (r *Relay) add(s *Session) {
+func (r *Relay) list() []*Session {
+	all := make([]*Session, 0, len(r.sessions))
+	for s := range r.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (r *Relay) add(s *Session) error {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
 	r.sessions[s] = struct{}{}
-	r.mu.Unlock()
+	return nil
+}
+
+func (r *Relay) forget(c *Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.clients, c)
 }
 
 func (r *Relay) remove(s *Session) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	delete(r.sessions, s)
 	if len(r.sessions) == 0 && r.empty != nil {
 		close(r.empty)
 		r.empty = nil
-	}
-	r.mu.Unlock()
-}
-
-// onRead runs on the poller for every read event. When it returns, nbio may
-// close the connection because its peer has sent FIN, and would throw away
-// what was not read: guard keeps that.
-func (r *Relay) onRead(c *nbio.Conn) {
-	l, ok := c.Session().(*leg)
-	if !ok {
-		r.parse(c)
-		return
-	}
-	if s := l.session.Load(); s != nil {
-		if !s.dirs[l.side].run() {
-			l.guard()
-		}
-		return
-	}
-	// A client that waits: what it sends stays in the kernel until it has a
-	// worker. That it has gone shows as its connection being closed.
-	l.guardWaiting()
-}
-
-// parse reads for the HTTP parser as nbio does by itself in edge-triggered mode.
-func (r *Relay) parse(c *nbio.Conn) {
-	r.opened.Load()
-	p := r.buffers.Get().(*[]byte)
-	defer r.buffers.Put(p)
-	for {
-		n, err := c.Read(*p)
-		if n > 0 {
-			c.DataHandler()(c, (*p)[:n])
-			if _, taken := c.Session().(*leg); taken || n < len(*p) {
-				return
-			}
-			continue
-		}
-		switch classify(n, err) {
-		case readAgain:
-			continue
-		case readDrained:
-			return
-		default:
-			_ = c.CloseWithError(err)
-			return
-		}
-	}
-}
-
-func onWritten(c *nbio.Conn, _ []byte, n int) {
-	if l, ok := c.Session().(*leg); ok {
-		l.written(n)
 	}
 }

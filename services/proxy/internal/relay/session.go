@@ -21,6 +21,7 @@ const (
 	ReasonWorker  = "worker_closed" // with a WebSocket close frame
 	ReasonLost    = "worker_lost"   // without one
 	ReasonStalled = "stalled"
+	ReasonDrained = "proxy_drained" // it was there when the relay was closed
 )
 
 type closing struct {
@@ -33,89 +34,130 @@ type Session struct {
 	relay   *Relay
 	legs    [2]*leg
 	dirs    [2]dir // by the side they read from
+	running atomic.Int32
 	closing atomic.Pointer[closing]
-	onEnd   func(Result)
+	// farewell is the side that sent the first close frame, plus one.
+	farewell atomic.Int32
+	onEnd    func(Result)
 
 	mu     sync.Mutex
 	reason string
+	over   int // directions that have delivered everything
 	linger *time.Timer
+	passed uint64 // bytes when the linger time began
 	done   bool
 }
 
 // Start joins a client that was adopted with the connection to its worker.
 // head is the worker's answer to the upgrade, which goes to the client first;
-// early is what the worker sent behind it. onEnd is called once, when both
-// connections are over. After an error nothing was sent to the client and the
-// worker's connection is closed.
+// early is what the worker sent behind it. onEnd, which may be nil, is called
+// once, when nothing more goes through; a client that has left meanwhile is a
+// session that ends at once. After an error nothing was sent to the client and
+// the worker's connection is closed.
 func (r *Relay) Start(c *Client, worker net.Conn, head, early []byte, onEnd func(Result)) (*Session, error) {
-	wc, err := nbio.NBConn(worker)
+	conn, err := nbio.NBConn(Hide(worker))
 	if err != nil {
 		_ = worker.Close()
 		return nil, err
 	}
-	s := &Session{relay: r, onEnd: onEnd, legs: [2]*leg{c.leg, newLeg(wc, workerSide)}}
+	w := &leg{relay: r, fd: conn.Hash(), side: workerSide, numbers: []int{conn.Hash()}}
+	conn.SetSession(w)
+	s := &Session{relay: r, onEnd: onEnd, legs: [2]*leg{c.leg, w}}
+	s.running.Store(int32(len(s.dirs)))
 	for side := range s.dirs {
 		d := &s.dirs[side]
 		d.session, d.src, d.dst = s, s.legs[side], s.legs[1-side]
+		// Events only leave word until both connections are the session's.
+		d.state.Store(running)
 	}
-	r.add(s)
+	up, down := &s.dirs[clientSide], &s.dirs[workerSide]
+	up.pending, down.pending = c.early, append(append(make([]byte, 0, len(head)+len(early)), head...), early...)
+	up.count(c.early)
+	down.count(early)
 
-	// Nobody else pumps the worker's direction before these bytes are out.
-	down := &s.dirs[workerSide]
-	down.state.Store(running)
-	s.legs[workerSide].session.Store(s)
-	wc.SetSession(s.legs[workerSide])
-	_ = c.leg.write(head)
-	if len(early) > 0 {
-		down.forward(early)
+	if err := r.add(s); err != nil {
+		closeFD(w.fd)
+		return nil, err
 	}
-	c.leg.session.Store(s)
-	c.leg.waiting.Store(nil)
-	if _, err := r.engine.AddConn(wc); err != nil {
-		s.abort(ReasonLost)
-		return s, nil
+	w.session.Store(s)
+	if err := w.register(conn); err != nil {
+		w.close()
+		r.remove(s)
+		return nil, err
 	}
-	down.state.Store(idle)
-	if c.leg.closed.Load() {
-		// It left before the session was set, so nobody told the session.
-		s.legClosed(c.leg)
+	if !c.take(s) {
+		s.legs[clientSide] = nil
+		s.abort(ReasonClient)
 	}
-	// What came before the session was set made its event already.
-	s.dirs[clientSide].run()
-	down.run()
+	down.drive()
+	up.drive()
 	return s, nil
 }
 
-// legClosed runs when nbio has closed a connection.
-func (s *Session) legClosed(l *leg) {
-	in, out := &s.dirs[l.side], &s.dirs[1-l.side]
-	// Nothing will be written any more: whoever waits for that goes on.
-	out.blocked.Store(false)
-	in.run()
-	out.run()
+// sideOver runs when one side has sent everything, and before the other side
+// is told, whose own end that may bring about.
+func (s *Session) sideOver(first side) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason == "" {
+		s.reason = s.why(first)
+	}
 }
 
 // dirOver runs when one direction has delivered everything.
-func (s *Session) dirOver(d *dir) {
+func (s *Session) dirOver() {
 	s.mu.Lock()
-	if s.reason == "" {
-		switch {
-		case d.src.side == clientSide:
-			s.reason = ReasonClient
-		case d.sawClose.Load():
-			s.reason = ReasonWorker
-		default:
-			s.reason = ReasonLost
-		}
-	}
-	both := s.dirs[0].over.Load() && s.dirs[1].over.Load()
-	if !both && s.linger == nil && !s.done {
-		s.linger = time.AfterFunc(s.relay.options.Linger, s.end)
+	s.over++
+	both := s.over == len(s.dirs)
+	if !both {
+		s.await()
 	}
 	s.mu.Unlock()
 	if both {
 		s.end()
 	}
+}
+
+// why is the reason of an end that began with the end of one side. An orderly
+// end is that of the side that said so first: a server closes its connection
+// when it has answered the client's close frame.
+func (s *Session) why(first side) string {
+	switch s.farewell.Load() {
+	case 1 + int32(clientSide):
+		return ReasonClient
+	case 1 + int32(workerSide):
+		return ReasonWorker
+	}
+	if first == clientSide {
+		return ReasonClient
+	}
+	return ReasonLost
+}
+
+// await gives the rest of the session the linger time.
+func (s *Session) await() {
+	if s.linger == nil && !s.done {
+		s.passed = s.bytes()
+		s.linger = time.AfterFunc(s.relay.options.Linger, s.lingered)
+	}
+}
+
+func (s *Session) bytes() uint64 { return s.dirs[0].bytes.Load() + s.dirs[1].bytes.Load() }
+
+// lingered runs when the linger time is over. What still flows goes on, and
+// what waits for a slow reader is the stall limit's.
+func (s *Session) lingered() {
+	s.mu.Lock()
+	now := s.bytes()
+	flows := now != s.passed || s.dirs[0].blocked.Load() || s.dirs[1].blocked.Load()
+	if flows && s.closing.Load() == nil && !s.done {
+		s.passed = now
+		s.linger.Reset(s.relay.options.Linger)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.end()
 }
 
 // closeWith asks for an orderly end: a close frame to the client as soon as the
@@ -125,11 +167,9 @@ func (s *Session) closeWith(code int, reason, text string) {
 	if s.reason == "" {
 		s.reason = reason
 	}
-	if s.linger == nil && !s.done {
-		s.linger = time.AfterFunc(s.relay.options.Linger, s.end)
-	}
-	s.mu.Unlock()
 	s.closing.CompareAndSwap(nil, &closing{code: code, text: text})
+	s.await()
+	s.mu.Unlock()
 	s.dirs[workerSide].run()
 }
 
@@ -145,7 +185,7 @@ func (s *Session) abort(reason string) {
 	s.end()
 }
 
-// end closes what is still open and reports, once.
+// end stops both directions; the last of them to stop calls stopped.
 func (s *Session) end() {
 	s.mu.Lock()
 	if s.done {
@@ -156,18 +196,34 @@ func (s *Session) end() {
 	if s.linger != nil {
 		s.linger.Stop()
 	}
-	reason := s.reason
 	s.mu.Unlock()
-	for i := range s.legs {
+	for i := range s.dirs {
+		s.dirs[i].stop()
+	}
+}
+
+// stopped closes both connections and reports. Nothing reads or writes any
+// more, so the counts are final and the descriptors nobody's.
+func (s *Session) stopped() {
+	if s.running.Add(-1) > 0 {
+		return
+	}
+	for i, l := range s.legs {
 		s.relay.stuck.remove(&s.dirs[i])
-		s.legs[i].close()
+		if l != nil {
+			l.close()
+		}
 	}
-	s.relay.remove(s)
+	up, down := &s.dirs[clientSide], &s.dirs[workerSide]
+	s.mu.Lock()
+	result := Result{
+		Reason: s.reason, BytesUp: up.bytes.Load(), BytesDown: down.bytes.Load(),
+		MessagesUp: up.frames.Messages(), MessagesDown: down.frames.Messages(),
+	}
+	s.mu.Unlock()
 	if s.onEnd != nil {
-		up, down := &s.dirs[clientSide], &s.dirs[workerSide]
-		s.onEnd(Result{
-			Reason: reason, BytesUp: up.bytes.Load(), BytesDown: down.bytes.Load(),
-			MessagesUp: up.messages.Load(), MessagesDown: down.messages.Load(),
-		})
+		s.onEnd(result)
 	}
+	// Last, so that whoever waits for the relay to be empty has every report.
+	s.relay.remove(s)
 }

@@ -8,9 +8,9 @@ import (
 // stuckSet watches directions whose destination does not take what waits for
 // it. One ticker serves all of them, and none runs while nobody is stuck.
 type stuckSet struct {
-	mu    sync.Mutex
-	since map[*dir]time.Time
-	stop  chan struct{}
+	mu       sync.Mutex
+	since    map[*dir]time.Time
+	watching bool
 }
 
 func (w *stuckSet) add(d *dir) {
@@ -23,9 +23,9 @@ func (w *stuckSet) add(d *dir) {
 		w.since = map[*dir]time.Time{}
 	}
 	w.since[d] = time.Now()
-	if w.stop == nil {
-		w.stop = make(chan struct{})
-		go w.watch(w.stop, d.session.relay.options.Stall)
+	if !w.watching {
+		w.watching = true
+		go w.watch(d.session.relay.options.Stall)
 	}
 }
 
@@ -35,21 +35,16 @@ func (w *stuckSet) remove(d *dir) {
 	delete(w.since, d)
 }
 
-func (w *stuckSet) watch(stop chan struct{}, limit time.Duration) {
+func (w *stuckSet) watch(limit time.Duration) {
 	t := time.NewTicker(min(time.Second, limit/4))
 	defer t.Stop()
-	for {
-		select {
-		case <-stop:
+	for now := range t.C {
+		stalled, empty := w.look(now, limit)
+		for _, d := range stalled {
+			d.session.abort(ReasonStalled)
+		}
+		if empty {
 			return
-		case now := <-t.C:
-			stalled, empty := w.look(now, limit)
-			for _, d := range stalled {
-				d.session.abort(ReasonStalled)
-			}
-			if empty {
-				return
-			}
 		}
 	}
 }
@@ -59,18 +54,15 @@ func (w *stuckSet) look(now time.Time, limit time.Duration) (stalled []*dir, emp
 	defer w.mu.Unlock()
 	for d, since := range w.since {
 		switch {
-		case !d.blocked.Load():
-			delete(w.since, d)
 		case d.moved.Swap(false):
 			w.since[d] = now
+		case !d.blocked.Load():
+			delete(w.since, d)
 		case now.Sub(since) >= limit:
 			delete(w.since, d)
 			stalled = append(stalled, d)
 		}
 	}
-	if len(w.since) == 0 {
-		w.stop = nil
-		return stalled, true
-	}
-	return stalled, false
+	w.watching = len(w.since) > 0
+	return stalled, !w.watching
 }

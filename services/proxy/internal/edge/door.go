@@ -1,0 +1,184 @@
+package edge
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lesismal/nbio"
+	"github.com/lesismal/nbio/nbhttp"
+	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+)
+
+// door is what the loop keeps for a client's connection. Until the request is
+// complete it reads for nbio's parser, from a descriptor that is its own; then
+// the relay has it.
+type door struct {
+	*nbhttp.Parser
+	edge   *Edge
+	conn   *nbio.Conn
+	client atomic.Pointer[relay.Client]
+
+	mu     sync.Mutex // holds the descriptor until there is a client
+	scan   headScan
+	size   int    // bytes so far
+	rest   []byte // what is behind the head in what was just read
+	closed bool
+}
+
+var _ relay.Watched = (*door)(nil)
+
+var (
+	// errRequest stands for what the parser says, which may quote the URL and
+	// with it a token.
+	errRequest = errors.New("the request cannot be read")
+	errTooLong = errors.New("the request is too long")
+	errForeign = errors.New("not a connection of the event loop")
+)
+
+// open makes a connection's door, before the loop knows of it.
+func (e *Edge) open(c *nbio.Conn) {
+	if p, ok := c.Session().(*nbhttp.Parser); ok {
+		c.SetSession(&door{Parser: p, edge: e, conn: c})
+	}
+}
+
+// CloseAndClean is called when the loop does not watch the connection any more.
+// The parser is left to the garbage collector.
+func (d *door) CloseAndClean(err error) {
+	if c := d.client.Load(); c != nil {
+		c.CloseAndClean(err)
+		return
+	}
+	// This may run inside read, at the end of the request's handler.
+	go d.unwatched(err)
+}
+
+func (d *door) unwatched(err error) {
+	d.mu.Lock()
+	c := d.client.Load()
+	if c == nil && !d.closed {
+		d.closed = true
+		_ = unix.Close(d.conn.Hash())
+	}
+	d.mu.Unlock()
+	if c != nil {
+		c.CloseAndClean(err)
+	}
+}
+
+// Ready runs on the loop when there is something to read.
+func (d *door) Ready() {
+	if c := d.client.Load(); c != nil {
+		c.Ready()
+		return
+	}
+	if err := d.read(); err != nil {
+		_ = d.conn.CloseWithError(err)
+	}
+}
+
+// read reads until the request is complete or nothing is left.
+func (d *door) read() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.edge.buffers.Get().(*[]byte)
+	defer d.edge.buffers.Put(p)
+	for d.client.Load() == nil && !d.closed {
+		n, err := unix.Read(d.conn.Hash(), *p)
+		switch {
+		case n > 0:
+			if err := d.feed((*p)[:n]); err != nil {
+				return err
+			}
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		default:
+			return net.ErrClosed
+		}
+	}
+	return nil
+}
+
+// feed gives the parser what was read, in two steps: a request without a body
+// is handled in the first, when what lies behind it can still be told apart.
+func (d *door) feed(b []byte) error {
+	if d.size += len(b); d.size > maxRequest {
+		return errTooLong
+	}
+	head := d.scan.end(b)
+	d.rest = b[head:]
+	for _, part := range [][]byte{b[:head], d.rest} {
+		err := d.Parse(part)
+		if d.client.Load() != nil || d.closed {
+			return nil
+		}
+		if err != nil {
+			return errRequest
+		}
+	}
+	return nil
+}
+
+// headScan finds the empty line that ends a request's head.
+type headScan struct{ matched int }
+
+// end returns where in b the head ends, or the length of b.
+func (s *headScan) end(b []byte) int {
+	const mark = "\r\n\r\n"
+	for i, c := range b {
+		switch {
+		case s.matched == len(mark): // found earlier
+			return len(b)
+		case c == mark[s.matched]:
+			if s.matched++; s.matched == len(mark) {
+				return i + 1
+			}
+		case c == '\r':
+			s.matched = 1
+		default:
+			s.matched = 0
+		}
+	}
+	return len(b)
+}
+
+// adopt hands the connection of a request to the relay, with what the client
+// has sent behind the request.
+func (e *Edge) adopt(w http.ResponseWriter) (*relay.Client, error) {
+	h, ok := w.(http.Hijacker)
+	if !ok {
+		return nil, errForeign
+	}
+	conn, _, err := h.Hijack()
+	if err != nil {
+		return nil, err
+	}
+	if hc, ok := conn.(*nbhttp.Conn); ok {
+		conn = hc.Conn
+	}
+	c, ok := conn.(*nbio.Conn)
+	if !ok {
+		return nil, errForeign
+	}
+	d, ok := c.Session().(*door)
+	if !ok {
+		return nil, errForeign
+	}
+	if d.client.Load() != nil || d.closed {
+		return nil, net.ErrClosed // a second request behind the first
+	}
+	client, err := e.relay.Adopt(c, bytes.Clone(d.rest))
+	if err != nil {
+		d.closed = true
+		return nil, err
+	}
+	d.client.Store(client)
+	return client, nil
+}

@@ -1,0 +1,150 @@
+package relay_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+)
+
+// TestExact sends conversations both ways at once, cut anywhere, to readers that
+// dawdle.
+func TestExact(t *testing.T) {
+	g := newRig(t)
+	const sessions, size = 4, 1 << 20
+	var wg sync.WaitGroup
+	for i := range sessions {
+		s := g.session()
+		up, upMessages := conversation(uint64(2*i), size, true)
+		down, downMessages := conversation(uint64(2*i+1), size, false)
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			var all sync.WaitGroup
+			all.Add(4)
+			go func() { defer all.Done(); dribble(s.client, up, uint64(i)) }()
+			go func() { defer all.Done(); dribble(s.worker, down, uint64(i)) }()
+			go func() { defer all.Done(); expect(t, s.worker, up, uint64(i)) }()
+			go func() { defer all.Done(); expect(t, s.client, down, uint64(i)) }()
+			all.Wait()
+			r := s.ended()
+			assert.Equal(t, uint64(len(up)), r.BytesUp)
+			assert.Equal(t, uint64(len(down)), r.BytesDown)
+			assert.Equal(t, upMessages, r.MessagesUp)
+			assert.Equal(t, downMessages, r.MessagesDown)
+		}()
+	}
+	wg.Wait()
+}
+
+// dribble writes b in pieces and ends the stream.
+func dribble(c *net.TCPConn, b []byte, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 2))
+	for len(b) > 0 {
+		n := min(len(b), 1+r.IntN(1<<(1+r.IntN(18))))
+		if _, err := c.Write(b[:n]); err != nil {
+			return
+		}
+		b = b[n:]
+	}
+	_ = c.CloseWrite()
+}
+
+// expect reads the whole stream, with pauses.
+func expect(t *testing.T, c *net.TCPConn, want []byte, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	buf := make([]byte, 1<<17)
+	for {
+		n, err := c.Read(buf[:1+r.IntN(len(buf))])
+		if !assert.LessOrEqual(t, n, len(want), "more than was sent") || !assert.True(t, bytes.Equal(want[:n], buf[:n]), "other bytes than were sent") {
+			return
+		}
+		want = want[n:]
+		if err != nil {
+			assert.ErrorIs(t, err, io.EOF)
+			assert.Empty(t, want, "bytes are missing")
+			return
+		}
+		if r.IntN(50) == 0 {
+			<-time.After(time.Millisecond)
+		}
+	}
+}
+
+// TestHugeFrame streams a part of one frame of 256 MiB: nothing waits for its
+// end, and nothing is lost when that never comes.
+func TestHugeFrame(t *testing.T) {
+	const size, part = 256 << 20, 32 << 20
+	g := newRig(t)
+	s := g.session()
+	header := binary.BigEndian.AppendUint64([]byte{fin | binaryMessage, 0x80 | 127}, size)
+	header = append(header, 1, 2, 3, 4)
+	write(t, s.client, header)
+	require.Equal(t, header, read(t, s.worker, len(header)), "the header does not wait for the body")
+
+	piece := noise(1, 1<<20)
+	go func() {
+		for range part / len(piece) {
+			_, _ = s.client.Write(piece)
+		}
+		_ = s.client.Close()
+	}()
+	want, got := crc32.NewIEEE(), crc32.NewIEEE()
+	for range part / len(piece) {
+		_, _ = want.Write(piece)
+	}
+	_ = s.worker.SetReadDeadline(time.Now().Add(patience))
+	n, err := io.CopyBuffer(got, onlyReader{s.worker}, make([]byte, 1<<20))
+	require.NoError(t, err)
+	require.EqualValues(t, part, n)
+	require.Equal(t, want.Sum32(), got.Sum32())
+	_ = s.worker.Close()
+	require.EqualValues(t, part+len(header), s.ended().BytesUp)
+}
+
+type onlyReader struct{ io.Reader }
+
+// TestNotWebSocket passes what is no WebSocket on all the same.
+func TestNotWebSocket(t *testing.T) {
+	g := newRig(t)
+	s := g.session()
+	garbage := bytes.Repeat([]byte{0xff}, 1000)
+	write(t, s.worker, garbage)
+	require.Equal(t, garbage, read(t, s.client, len(garbage)))
+	write(t, s.worker, garbage)
+	require.Equal(t, garbage, read(t, s.client, len(garbage)))
+	_ = s.client.Close()
+	_ = s.worker.Close()
+	require.EqualValues(t, 2*len(garbage), s.ended().BytesDown)
+}
+
+// TestEarly has bytes on both sides before the session begins.
+func TestEarly(t *testing.T) {
+	g := newRig(t)
+	client, d := g.client()
+	first := frame(fin|text, []byte("client"), true)
+	write(t, client, first)
+	settled(t, client)
+
+	here, there := worker(t)
+	early := frame(fin|text, []byte("behind its 101"), false)
+	result := make(chan [2]uint64, 1)
+	_, err := g.relay.Start(d.client.Load(), here, []byte(head), early, func(r relay.Result) { result <- [2]uint64{r.MessagesUp, r.MessagesDown} })
+	require.NoError(t, err)
+	require.Equal(t, first, read(t, there, len(first)))
+	require.Equal(t, head+string(early), string(read(t, client, len(head)+len(early))))
+	_ = client.Close()
+	_ = there.Close()
+	require.Equal(t, [2]uint64{1, 1}, receive(t, result))
+}

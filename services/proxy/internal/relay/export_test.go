@@ -1,0 +1,31 @@
+package relay
+
+import (
+	"io"
+
+	"github.com/lesismal/nbio"
+)
+
+// Blocked tells whether both directions wait for a slow reader.
+func (s *Session) Blocked() bool { return s.dirs[0].blocked.Load() && s.dirs[1].blocked.Load() }
+
+// Drop makes the loop forget both connections, as it does by mistake.
+func (s *Session) Drop() {
+	for _, l := range s.legs {
+		l.mu.Lock()
+		c := l.watched
+		l.mu.Unlock()
+		_ = c.CloseWithError(io.EOF)
+	}
+}
+
+// Watching returns what the loop watches now.
+func (s *Session) Watching() [2]*nbio.Conn {
+	var all [2]*nbio.Conn
+	for i, l := range s.legs {
+		l.mu.Lock()
+		all[i] = l.watched
+		l.mu.Unlock()
+	}
+	return all
+}

@@ -1,0 +1,76 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/lesismal/nbio/nbhttp"
+	"golang.org/x/sys/unix"
+)
+
+// Watched is what the event loop keeps as a connection's session. It must be
+// set before the connection is registered, because nbio reads that field
+// without a lock.
+type Watched interface {
+	// ParserCloser is what nbhttp wants. CloseAndClean tells that the loop does
+	// not watch the connection any more.
+	nbhttp.ParserCloser
+	// Ready runs on the loop: there is something to read, or an end to see.
+	Ready()
+}
+
+// Hide makes a connection that nbio only watches: of a type that it does not
+// know, it neither reads nor writes nor closes the descriptor that it makes of
+// it. That descriptor, nbio.Conn's Hash, is to be closed by whoever uses it,
+// after the nbio.Conn.
+//
+// nbio closes a connection as soon as its peer has sent FIN or a write fails,
+// and with it would go what the peer sent before and nobody has read yet, and
+// what it still waits for. A second descriptor does not save that: the socket
+// stays registered under the number that nbio closed, and its next event ends
+// whatever connection has that number by then.
+func Hide(conn net.Conn) net.Conn { return hidden{conn} }
+
+type hidden struct{ net.Conn }
+
+func (h hidden) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := h.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.New("relay: not a socket")
+}
+
+// descriptor is a socket that is registered once more: nbio makes itself
+// another number for it.
+type descriptor struct {
+	net.Conn // nil
+	fd       int
+}
+
+func (d descriptor) LocalAddr() net.Addr                   { return nil }
+func (d descriptor) RemoteAddr() net.Addr                  { return nil }
+func (d descriptor) Close() error                          { return nil }
+func (d descriptor) SyscallConn() (syscall.RawConn, error) { return raw(d.fd), nil }
+
+type raw int
+
+func (r raw) Control(f func(fd uintptr)) error { f(uintptr(r)); return nil }
+func (raw) Read(func(fd uintptr) bool) error   { return errors.ErrUnsupported }
+func (raw) Write(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
+
+// peerGone asks the kernel whether a peer has sent FIN or reset the connection.
+func peerGone(fd int) bool { return poll(fd, unix.POLLRDHUP) }
+
+// poll reports whether one of the events, an error or a hang-up is there.
+func poll(fd int, events int16) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}} //nolint:gosec // descriptors fit
+	for {
+		n, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && n > 0
+		}
+	}
+}
+
+func closeFD(fd int) { _ = unix.Close(fd) }
