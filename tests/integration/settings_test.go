@@ -37,7 +37,6 @@ func TestWrongSettings(t *testing.T) {
 		"pool name":              {program: "pwdist-worker", args: []string{"--pool=A B"}, want: []string{"pool", "A B"}},
 		"not a Redis URL":        {program: "pwdist-proxy", args: []string{"--redis.url=http://127.0.0.1:1"}, want: []string{"redis.url", "redis://"}},
 		"no such file":           {program: "pwdist-proxy", args: []string{"--config=/nothing/here.yaml"}, want: []string{"/nothing/here.yaml"}},
-		"busy port":              {program: "pwdist-proxy", args: []string{redis, "--admin.listen=", "--listen=" + busy}, want: []string{busy, "in use", "--listen"}},
 		"busy admin port":        {program: "pwdist-proxy", args: []string{redis, "--admin.listen=" + busy}, want: []string{busy, "in use"}},
 		"browser is not there":   {program: "pwdist-worker", args: []string{redis, playwright, "--admin.listen=", "--listen=127.0.0.1:0", "--browser.executable=/nothing/chrome"}, want: []string{"/nothing/chrome"}},
 		"no browser anywhere":    {program: "pwdist-worker", args: []string{redis, playwright, "--admin.listen=", "--listen=127.0.0.1:0"}, env: []string{nodeOnly, noBrowsers}, want: []string{"chromium", "browser.executable"}},
