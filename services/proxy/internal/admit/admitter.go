@@ -309,7 +309,7 @@ func (a *Admitter) requeue(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !t.asked.Load() {
+		if t.closed.Load() || !t.asked.Load() {
 			continue // its own first call is still on the way, and will find the new data set
 		}
 		c, done := context.WithTimeout(ctx, callTimeout)
@@ -322,7 +322,7 @@ func (a *Admitter) requeue(ctx context.Context) {
 			return // the next change of health or epoch starts anew
 		}
 		t.tell(st)
-		if t.closed.Load() {
+		if t.closed.Load() && !t.started.Load() {
 			// It left meanwhile, perhaps before this call made it known again.
 			a.cancel(r.Session, "cancelled")
 		}

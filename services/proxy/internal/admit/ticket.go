@@ -20,6 +20,7 @@ type Ticket struct {
 	news    chan state.Standing
 	asked   atomic.Bool // the pool knows it
 	closed  atomic.Bool
+	started atomic.Bool // closed because its session runs
 
 	began    time.Time
 	wait     time.Duration
@@ -194,7 +195,10 @@ func (t *Ticket) redisBack(ctx context.Context) error {
 }
 
 // Started closes the ticket of a session that runs.
-func (t *Ticket) Started() { t.forget() }
+func (t *Ticket) Started() {
+	t.started.Store(true)
+	t.forget()
+}
 
 // Close gives back whatever the ticket has. It is safe after Started.
 func (t *Ticket) Close(reason string) {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
@@ -89,7 +88,7 @@ func TestI8Reset(t *testing.T) {
 		_ = to(s).SetReadDeadline(time.Now().Add(patience))
 		got, err := io.ReadAll(to(s))
 		require.NoError(t, err)
-		require.Equal(t, len(sent), len(got))
+		require.Len(t, got, len(sent))
 		require.Equal(t, sha256.Sum256(sent), sha256.Sum256(got))
 		_ = to(s).Close()
 		s.ended()
@@ -169,7 +168,7 @@ func TestPeerResets(t *testing.T) {
 			reset(from(s))
 			_ = to(s).SetReadDeadline(time.Now().Add(patience))
 			_, err := io.Copy(io.Discard, to(s))
-			assert.NoError(t, err)
+			require.NoError(t, err)
 			_ = to(s).Close()
 			s.ended()
 		}

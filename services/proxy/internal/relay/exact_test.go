@@ -27,22 +27,19 @@ func TestExact(t *testing.T) {
 		s := g.session()
 		up, upMessages := conversation(uint64(2*i), size, true)
 		down, downMessages := conversation(uint64(2*i+1), size, false)
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			var all sync.WaitGroup
-			all.Add(4)
-			go func() { defer all.Done(); dribble(s.client, up, uint64(i)) }()
-			go func() { defer all.Done(); dribble(s.worker, down, uint64(i)) }()
-			go func() { defer all.Done(); expect(t, s.worker, up, uint64(i)) }()
-			go func() { defer all.Done(); expect(t, s.client, down, uint64(i)) }()
+			all.Go(func() { dribble(s.client, up, uint64(i)) })
+			all.Go(func() { dribble(s.worker, down, uint64(i)) })
+			all.Go(func() { expect(t, s.worker, up, uint64(i)) })
+			all.Go(func() { expect(t, s.client, down, uint64(i)) })
 			all.Wait()
 			r := s.ended()
 			assert.Equal(t, uint64(len(up)), r.BytesUp)
 			assert.Equal(t, uint64(len(down)), r.BytesDown)
 			assert.Equal(t, upMessages, r.MessagesUp)
 			assert.Equal(t, downMessages, r.MessagesDown)
-		}()
+		})
 	}
 	wg.Wait()
 }

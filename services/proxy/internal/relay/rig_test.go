@@ -233,14 +233,6 @@ func settled(t testing.TB, c *net.TCPConn) {
 	}, patience, time.Millisecond)
 }
 
-// descriptors counts those that are open.
-func descriptors(t testing.TB) int {
-	t.Helper()
-	d, err := os.ReadDir("/proc/self/fd")
-	require.NoError(t, err)
-	return len(d)
-}
-
 // reset closes a connection with RST at once.
 func reset(c *net.TCPConn) {
 	_ = c.SetLinger(0)
