@@ -199,11 +199,17 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 	_ = os.Remove(filepath.Join(dir, configName))
 	s.o.Log.Info("the browser is up", zap.String("type", s.o.Type), zap.String("version", version),
 		zap.String("playwright", s.pw.version), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
+	browser := browserEnd(c.cmd.Process.Pid)
 	s.up(c.Endpoint, version)
 
 	select {
 	case <-c.exited:
 		why = c.why()
+	case <-browser:
+		why = "the browser ended"
+		s.down(why) // first, so that nobody is let in any more
+		c.kill()
+		return why, true
 	case <-s.quit:
 		why = "the worker is stopping"
 		c.stop(s.cut, closeTime)
