@@ -78,7 +78,7 @@ func New(o Options, accept func(Upgrade)) *Edge {
 		Name:    "edge",
 		Network: "tcp",
 		Addrs:   []string{o.Listen},
-		Listen:  e.listen,
+		Listen:  func(string, string) (net.Listener, error) { return e.listener, nil },
 		NPoller: o.Pollers,
 		// Level-triggered events would come again and again for a connection whose
 		// other side has no room.
@@ -95,20 +95,19 @@ func New(o Options, accept func(Upgrade)) *Edge {
 	return e
 }
 
-func (e *Edge) listen(network, addr string) (net.Listener, error) {
-	l, err := listen(network, addr, e.o.Log)
-	if err != nil {
-		return nil, err
-	}
-	e.listener = l
-	return l, nil
-}
-
 // Relay returns the relay that the port's clients belong to.
 func (e *Edge) Relay() *relay.Relay { return e.relay }
 
-// Start listens and serves.
-func (e *Edge) Start() error { return e.engine.Start() }
+// Start listens and serves. The engine would stop itself when it cannot listen,
+// and now and then wait forever for a poller that has just begun.
+func (e *Edge) Start() error {
+	l, err := listen("tcp", e.o.Listen, e.o.Log)
+	if err != nil {
+		return err
+	}
+	e.listener = l
+	return e.engine.Start()
+}
 
 // Addr is the address it listens on.
 func (e *Edge) Addr() net.Addr { return e.listener.Addr() }
