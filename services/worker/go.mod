@@ -7,7 +7,7 @@ require (
 	github.com/playwright-distributed/playwright-distributed/shared v0.0.0
 	github.com/prometheus/client_golang v1.25.0
 	go.uber.org/zap v1.28.0
-	golang.org/x/sys v0.48.0
+	golang.org/x/sys v0.49.0
 )
 
 require (

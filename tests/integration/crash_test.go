@@ -20,9 +20,6 @@ func TestChromiumIsKilledDuringASession(t *testing.T) {
 
 	killBrowser(t, p.Workers[0].Process().Descendants())
 	victim.AwaitLost(t)
-	// A dying Playwright server still says yes for some milliseconds; after them
-	// the worker knows.
-	p.Log.Await(t, "the worker knows", func(e event.Event) bool { return e.Type == event.WorkerUnhealthy })
 	serves(t, p, "next")
 	end := p.Log.AwaitSession(t, "victim", event.SessionEnded)
 	require.Equal(t, event.ReasonBrowserCrashed, end.Session.Reason)

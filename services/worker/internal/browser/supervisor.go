@@ -206,7 +206,7 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 	case <-c.exited:
 		why = c.why()
 	case <-browser:
-		why = "the browser ended"
+		why = "the browser ended, and with it the Playwright server"
 		s.down(why) // first, so that nobody is let in any more
 		c.kill()
 		return why, true
