@@ -69,7 +69,7 @@ func expect(t *testing.T, c *net.TCPConn, want []byte, seed uint64) {
 		}
 		want = want[n:]
 		if err != nil {
-			assert.ErrorIs(t, err, io.EOF)
+			assert.Equal(t, io.EOF, err)
 			assert.Empty(t, want, "bytes are missing")
 			return
 		}
