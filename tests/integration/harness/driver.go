@@ -382,8 +382,19 @@ func (p *Page) Goto(url string) error {
 	return err
 }
 
+// GotoWithin is Goto for a page that may never come.
+func (p *Page) GotoWithin(limit time.Duration, url string) error {
+	_, err := p.call("goto", args{"url": url, "timeout": limit.Milliseconds()})
+	return err
+}
+
 // Title reads the title.
 func (p *Page) Title() (string, error) { return as[string](p.call("title", nil)) }
+
+// Text reads the text that the page shows.
+func (p *Page) Text() (string, error) {
+	return as[string](p.call("evaluate", args{"expression": "document.documentElement.innerText"}))
+}
 
 // Evaluate runs an expression in the page and returns its value as text; null
 // is empty.
