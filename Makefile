@@ -20,7 +20,7 @@ GOLANGCI_VERSION := 2.15.0
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pwdist/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-SCRIPTS := $(wildcard deploy/local/*.sh) .ci/run
+SCRIPTS := $(wildcard deploy/local/*.sh) $(wildcard deploy/compose/*.sh) deploy/compose/engine .ci/run
 
 # each COMMAND: runs it in every module's folder and stops at the first failure.
 each = for module in $(MODULES); do echo "--- $$module"; (cd $$module && $(1)); done
@@ -59,6 +59,12 @@ test: install-test build ## run all tests, with real browsers, Redis and clients
 .PHONY: test-short
 test-short: ## run the tests that need no browser and little time
 	@$(call each,go test -short -count=1 -timeout 5m ./...)
+
+.PHONY: test-compose
+test-compose: ## test the images and the compose files, on a Docker Engine
+	@deploy/local/install.sh node clients-node
+	@engine=$$(deploy/compose/engine) && eval "$$engine" && cd tests/integration && \
+	PWDIST_TEST_COMPOSE=1 go test -count=1 -timeout 25m -v ./compose
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
