@@ -85,7 +85,7 @@ func commandsOf(t *testing.T, script string) []string {
 		head, body, _ := strings.Cut(string(text), "\n")
 		parts, ok := strings.CutPrefix(head, "--@")
 		require.True(t, ok, "%s names no parts", files[n])
-		for _, part := range strings.Fields(parts) {
+		for part := range strings.FieldsSeq(parts) {
 			if part = "part/" + part; !slices.Contains(files, part) {
 				files = append(files, part)
 			}

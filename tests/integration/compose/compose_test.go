@@ -172,9 +172,9 @@ func (s *stack) sandbox(t *testing.T) {
 	b.OpenPage(t, example)
 	var browser struct {
 		ProcessInfo []struct {
-			Type string `json:"type"`
-			ID   int    `json:"id"`
-		} `json:"processInfo"`
+			Type string
+			ID   int
+		}
 	}
 	b.CDP(t, "SystemInfo.getProcessInfo", &browser)
 	kernel := func(pid int, file string) string {

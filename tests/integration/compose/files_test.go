@@ -23,7 +23,7 @@ func read(t *testing.T, path string) []byte {
 // worker runs, in both places that name it.
 func TestWorkerStandsOnThePinnedPlaywright(t *testing.T) {
 	var manifest struct {
-		Dependencies map[string]string `json:"dependencies"`
+		Dependencies map[string]string
 	}
 	require.NoError(t, json.Unmarshal(read(t, "services/worker/playwright/package.json"), &manifest))
 	pinned := manifest.Dependencies["playwright-core"]
@@ -43,16 +43,16 @@ func TestWorkerStandsOnThePinnedPlaywright(t *testing.T) {
 // namespaces other than those of Chromium's sandbox.
 func TestSeccompProfile(t *testing.T) {
 	var profile struct {
-		DefaultAction string `json:"defaultAction"`
+		DefaultAction string
 		Syscalls      []struct {
-			Names  []string `json:"names"`
-			Action string   `json:"action"`
+			Names  []string
+			Action string
 			Args   []struct {
-				Index           int `json:"index"`
+				Index           int
 				Value, ValueTwo uint64
-				Op              string `json:"op"`
-			} `json:"args"`
-		} `json:"syscalls"`
+				Op              string
+			}
+		}
 	}
 	require.NoError(t, json.Unmarshal(read(t, "deploy/compose/seccomp.json"), &profile))
 	require.Equal(t, "SCMP_ACT_ERRNO", profile.DefaultAction)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,9 +42,7 @@ func newStack(t *testing.T, env map[string]string) *stack {
 		"WORKER_BASE": "debian:trixie-slim",
 	}}
 	s.env["PWDIST_PORT"] = fmt.Sprintf("%d-%d", s.port, s.port+1)
-	for name, value := range env {
-		s.env[name] = value
-	}
+	maps.Copy(s.env, env)
 	s.remove(t)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -159,7 +158,7 @@ func (s *stack) containers(t *testing.T, service string) []container {
 
 // container is what the engine says of one.
 type container struct {
-	ID           string `json:"Id"`
+	ID           string
 	Name         string
 	RestartCount int
 	State        struct {
@@ -198,10 +197,10 @@ func (c container) exec(t *testing.T, args ...string) string {
 func (s *stack) runNode(t *testing.T, network, script string) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "node_modules"), 0o755)) //nolint:gosec // another user mounts over it
-	require.NoError(t, os.Chmod(dir, 0o755))                                //nolint:gosec // another user reads it
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "node_modules"), 0o755))
+	require.NoError(t, os.Chmod(dir, 0o755))
 	path := filepath.Join(dir, "script.mjs")
-	require.NoError(t, os.WriteFile(path, []byte(script), 0o644)) //nolint:gosec // another user reads it
+	require.NoError(t, os.WriteFile(path, []byte(script), 0o644))
 	return docker(t, "run", "--rm", "--network", project+"_"+network, "--label", "com.docker.compose.project="+project,
 		"--volume", dir+":/client:ro", "--volume", filepath.Join(harness.NodeDir(), "node_modules")+":/client/node_modules:ro",
 		"--entrypoint", "node", project+"-worker", "/client/script.mjs") + "\n"
