@@ -146,6 +146,13 @@ func (a *Admitter) Epoch(epoch string) (changed bool) {
 	return changed
 }
 
+// current tells whether a reply's epoch is the latest that was heard of.
+func (a *Admitter) current(epoch string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.epoch == "" || a.epoch == epoch
+}
+
 func (a *Admitter) wakeResync() {
 	select {
 	case a.resync <- struct{}{}:
@@ -176,8 +183,9 @@ func (a *Admitter) Ended(e state.End) {
 	a.ends = append(a.ends, end{e, time.Now()})
 }
 
-// cancel gives a session back, and goes on trying while Redis is away.
-func (a *Admitter) cancel(session, reason string) {
+// cancel gives a session back. Where Redis is away it is kept for later, and
+// false returned.
+func (a *Admitter) cancel(session, reason string) bool {
 	ctx, done := context.WithTimeout(context.Background(), callTimeout)
 	defer done()
 	if _, err := a.store.Cancel(ctx, session, a.o.Proxy, reason); err != nil {
@@ -185,7 +193,9 @@ func (a *Admitter) cancel(session, reason string) {
 		a.mu.Lock()
 		a.cancels = append(a.cancels, cancelled{session, reason})
 		a.mu.Unlock()
+		return false
 	}
+	return true
 }
 
 // Run sends heartbeats, reaps when the pool's next deadline comes, and brings
@@ -229,7 +239,8 @@ func (a *Admitter) heartbeat(ctx context.Context, known bool) (next time.Duratio
 	ends := a.takeEnds(a.o.Heartbeat / 2)
 	c, done := context.WithTimeout(ctx, callTimeout)
 	defer done()
-	r, err := a.store.ProxyHeartbeat(c, a.o.Proxy, ends...)
+	n := min(endsBatch, len(ends))
+	r, err := a.store.ProxyHeartbeat(c, a.o.Proxy, ends[:n]...)
 	if err != nil {
 		a.o.RedisError()
 		a.putBack(ends)
@@ -238,6 +249,7 @@ func (a *Admitter) heartbeat(ctx context.Context, known bool) (next time.Duratio
 		}
 		return -1, false
 	}
+	_ = a.report(c, ends[n:]) // what failed is kept
 	a.flush(ctx)
 	return r.Next, known && r.New
 }
@@ -274,19 +286,41 @@ func (a *Admitter) flush(ctx context.Context) {
 	cancels := a.cancels
 	a.cancels = nil
 	a.mu.Unlock()
-	for _, c := range cancels {
-		if ctx.Err() != nil {
-			return
+	for i, c := range cancels {
+		if ctx.Err() == nil && a.cancel(c.session, c.reason) {
+			continue
 		}
-		a.cancel(c.session, c.reason)
+		// Each further one would only wait as long; cancel has kept this one.
+		rest := cancels[i+1:]
+		if ctx.Err() != nil {
+			rest = cancels[i:]
+		}
+		a.mu.Lock()
+		a.cancels = append(a.cancels, rest...)
+		a.mu.Unlock()
+		return
 	}
 }
 
 // Flush reports everything that is left, at the end of the process.
 func (a *Admitter) Flush(ctx context.Context) error {
 	a.flush(ctx)
-	if ends := a.takeEnds(0); len(ends) > 0 {
-		return a.store.Finish(ctx, state.SideProxy, a.o.Proxy, ends...)
+	return a.report(ctx, a.takeEnds(0))
+}
+
+// endsBatch bounds the ends in one call, and with that how long it holds Redis.
+const endsBatch = 200
+
+// report ends sessions; those it could not are kept for later.
+func (a *Admitter) report(ctx context.Context, ends []state.End) error {
+	for len(ends) > 0 {
+		n := min(endsBatch, len(ends))
+		if err := a.store.Finish(ctx, state.SideProxy, a.o.Proxy, ends[:n]...); err != nil {
+			a.o.RedisError()
+			a.putBack(ends)
+			return err
+		}
+		ends = ends[n:]
 	}
 	return nil
 }

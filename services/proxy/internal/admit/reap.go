@@ -15,7 +15,7 @@ const reapBatch = 100
 func (a *Admitter) reap(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
 		c, done := context.WithTimeout(ctx, callTimeout)
-		_, next, err := a.store.Reap(c, reapBatch)
+		ended, next, err := a.store.Reap(c, reapBatch)
 		done()
 		if err != nil {
 			a.o.RedisError()
@@ -23,6 +23,10 @@ func (a *Admitter) reap(ctx context.Context) time.Duration {
 		}
 		if next != 0 {
 			return next
+		}
+		if ended == 0 {
+			// Something is due that this call cannot end; do not spin on it.
+			return a.o.Heartbeat / 10
 		}
 	}
 	return -1

@@ -45,26 +45,41 @@ func (a *Admitter) Open(r state.Request, wait time.Duration) *Ticket {
 	return t
 }
 
-// tell passes news on without waiting: a ticket has at most a few at a time,
-// and the latest word of the pool can be asked for again.
+// tell passes news on without waiting. Where there are too many, the oldest go:
+// each is the pool's word at its time, and the last one counts.
 func (t *Ticket) tell(st state.Standing) {
-	select {
-	case t.news <- st:
-	default:
+	for {
+		select {
+		case t.news <- st:
+			return
+		default:
+		}
+		select {
+		case <-t.news:
+		default:
+		}
 	}
 }
 
 // Acquire gets a grant, after waiting for it where need be. The error is a
 // refusal, or the context's when the client left.
 func (t *Ticket) Acquire(ctx context.Context) (state.Grant, error) {
-	st, err := t.call(ctx, func(c context.Context) (state.Standing, error) {
-		defer t.asked.Store(true)
-		return t.a.store.Acquire(c, t.request)
-	})
-	if err != nil {
-		return state.Grant{}, err
+	request := t.request
+	for {
+		st, err := t.call(ctx, func(c context.Context) (state.Standing, error) {
+			return t.a.store.Acquire(c, request)
+		})
+		if err != nil {
+			return state.Grant{}, err
+		}
+		t.asked.Store(true) // from here on it is brought back after a reset
+		if t.a.current(st.Epoch) {
+			return t.await(ctx, st)
+		}
+		// Redis was emptied behind this reply, and the others were brought back
+		// before it came.
+		request.Again = true
 	}
-	return t.await(ctx, st)
 }
 
 // Reassign gives back a grant whose worker could not be dialled and gets
@@ -77,6 +92,16 @@ func (t *Ticket) Reassign(ctx context.Context, g state.Grant) (state.Grant, erro
 		return state.Grant{}, err
 	}
 	return t.await(ctx, st)
+}
+
+// Blame gives back a grant whose worker could not be dialled, for a client that
+// gets no other one: the worker must not stay the least loaded.
+func (t *Ticket) Blame(ctx context.Context, g state.Grant) {
+	c, done := context.WithTimeout(ctx, callTimeout)
+	defer done()
+	if _, err := t.a.store.Reassign(c, g.Session, g.Worker, g.Attempt); err != nil {
+		t.a.o.RedisError()
+	}
 }
 
 // await turns the pool's word into a grant or a refusal, waiting while it is

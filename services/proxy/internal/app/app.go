@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,7 @@ type proxy struct {
 	// there before it.
 	told atomic.Pointer[admit.Admitter]
 
+	running  running
 	walks    sync.WaitGroup // clients on their way to a worker
 	walksMu  sync.Mutex
 	draining bool // no further walk begins
@@ -176,10 +178,10 @@ func (p *proxy) startPool(ctx context.Context) error {
 	}
 	background, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
-	p.task(func() { p.watcher.Run(background) })
-	p.task(func() { p.fleet.Run(background) })
-	p.task(func() { p.admit.Run(background) })
-	p.task(func() { p.readInbox(background) })
+	p.tasks.Go(func() { p.watcher.Run(background) })
+	p.tasks.Go(func() { p.fleet.Run(background) })
+	p.tasks.Go(func() { p.admit.Run(background) })
+	p.tasks.Go(func() { p.readInbox(background) })
 	select {
 	case <-p.fleet.Ready():
 		p.health.SetReady(checkFleet, true, "")
@@ -187,14 +189,6 @@ func (p *proxy) startPool(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("reading the fleet: %w", ctx.Err())
 	}
-}
-
-func (p *proxy) task(f func()) {
-	p.tasks.Add(1)
-	go func() {
-		defer p.tasks.Done()
-		f()
-	}()
 }
 
 // heard sees every script's reply.
@@ -282,9 +276,32 @@ func (p *proxy) drain(ctx context.Context) error {
 
 func (p *proxy) cut(r *relay.Relay) {
 	p.log.Warn("closing the sessions that are left", zap.Int("sessions", r.Len()))
-	r.CloseAll(1001, "proxy_drained", "the proxy is going away")
+	p.announce(reasonDrained)
+	r.CloseAll(1001, reasonDrained, "the proxy is going away")
 	select {
 	case <-r.Empty():
 	case <-time.After(relay.DefaultOptions().Linger + time.Second):
+	}
+}
+
+const (
+	reasonDrained = "proxy_drained"
+	// announceTime bounds what a stop waits for Redis, announceBatch how long
+	// one call holds it.
+	announceTime  = 3 * time.Second
+	announceBatch = 100
+)
+
+// announce tells the pool why the sessions end, before their workers see them
+// ending and can only say that the client has closed.
+func (p *proxy) announce(reason string) {
+	ctx, done := context.WithTimeout(context.Background(), announceTime)
+	defer done()
+	for batch := range slices.Chunk(p.running.ends(reason), announceBatch) {
+		if err := p.store.Finish(ctx, state.SideProxy, p.id, batch...); err != nil {
+			p.metrics.redisErrors.Inc()
+			p.log.Warn("cannot tell the pool why sessions end", zap.Error(err))
+			return
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -82,10 +83,12 @@ func (p *proxy) walk(u edge.Upgrade) {
 	log := p.log.With(zap.String("session", session), zap.String("worker", grant.Worker))
 	log.Debug("session started", zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote))
 
-	_, err = p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
+	p.running.add(session)
+	relayed, err := p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
 		p.ended(session, r)
 		log.Debug("session ended", zap.String("reason", r.Reason))
 	})
+	p.running.set(session, relayed)
 	if err != nil {
 		log.Warn("cannot relay the session", zap.Error(err))
 		p.ended(session, relay.Result{Reason: relay.ReasonLost})
@@ -111,13 +114,18 @@ func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (s
 		if ctx.Err() != nil {
 			return grant, nil, ctx.Err()
 		}
-		if answer, final := p.final(err); final {
-			return grant, nil, answer
+		if no, final := answered(err); final {
+			return grant, nil, no
+		}
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			// The worker is not to blame.
+			return grant, nil, refusal.New(refusal.OutOfDescriptors, "")
 		}
 		p.metrics.dialFailures.Inc()
 		p.log.Warn("cannot use a worker; trying another", zap.String("session", grant.Session), zap.String("worker", grant.Worker),
 			zap.String("endpoint", grant.Endpoint), zap.Error(err))
 		if attempt == p.config.Dial.Attempts {
+			t.Blame(ctx, grant)
 			return grant, nil, refusal.New(refusal.DialFailed, "%d workers were tried.", attempt)
 		}
 		grant, err = t.Reassign(ctx, grant)
@@ -136,27 +144,25 @@ type upstream struct{ *dial.Refused }
 
 func (u upstream) Error() string { return u.Refused.Error() }
 
-// final tells a failure that no other worker would mend: what the Playwright
+// answered tells a failure that no other worker would mend: what the Playwright
 // server itself says about the client, such as that its version does not fit.
-func (p *proxy) final(err error) (error, bool) {
-	var no *dial.Refused
-	if errors.As(err, &no) && no.Code == "" && no.Status >= 400 && no.Status < 500 {
-		return upstream{no}, true
+func answered(err error) (no upstream, final bool) {
+	if errors.As(err, &no.Refused) {
+		final = no.Code == "" && no.Status >= 400 && no.Status < 500
 	}
-	return nil, false
+	return no, final
 }
 
 // give tells the client why it gets no session, and the pool that it needs none.
 func (p *proxy) give(u edge.Upgrade, session string, t *admit.Ticket, err error) {
-	reason := admit.Reason(err)
-	t.Close(reason)
+	// The client hears first: Redis may be what is wrong.
+	defer t.Close(admit.Reason(err))
 	if errors.Is(err, context.Canceled) {
 		p.metrics.left.Inc()
 		p.log.Debug("client left before it had a session", zap.String("session", session))
 		return
 	}
-	var no upstream
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[upstream](err); ok {
 		p.refuse(u, refusal.New(refusal.NoVersion, "%s", no.Body))
 		return
 	}
@@ -171,6 +177,7 @@ func (p *proxy) refuse(u edge.Upgrade, no refusal.Refusal) {
 }
 
 func (p *proxy) ended(session string, r relay.Result) {
+	p.running.remove(session)
 	p.metrics.ended.WithLabelValues(r.Reason).Inc()
 	p.metrics.bytes.WithLabelValues("up").Add(float64(r.BytesUp))
 	p.metrics.bytes.WithLabelValues("down").Add(float64(r.BytesDown))

@@ -145,7 +145,7 @@ func readHead(r *bufio.Reader) ([]byte, error) {
 		if len(head) > maxHead {
 			return nil, fmt.Errorf("the answer's head is longer than %d bytes", maxHead)
 		}
-		if err == nil && len(bytes.TrimRight(line, "\r\n")) == 0 {
+		if err == nil && len(bytes.TrimRight(line, "\r\n")) == 0 && bytes.HasSuffix(head, []byte("\r\n\r\n")) {
 			return head, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -183,6 +184,9 @@ func pairs(key string, values []string) (map[string]string, error) {
 }
 
 func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
 			return false

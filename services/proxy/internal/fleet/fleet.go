@@ -8,6 +8,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -185,9 +186,7 @@ func (f *Fleet) apply(ctx context.Context, old *Snapshot, ids []string, rev int6
 		return err
 	}
 	workers := make(map[string]state.Member, len(old.Workers)+len(read))
-	for id, m := range old.Workers {
-		workers[id] = m
-	}
+	maps.Copy(workers, old.Workers)
 	for _, id := range ids {
 		if m, there := read[id]; there {
 			workers[id] = m

@@ -173,6 +173,11 @@ func (s *Session) closeWith(code int, reason, text string) {
 	s.dirs[workerSide].run()
 }
 
+// Bytes is what went through so far; up is from client to worker.
+func (s *Session) Bytes() (up, down uint64) {
+	return s.dirs[clientSide].bytes.Load(), s.dirs[workerSide].bytes.Load()
+}
+
 // Close ends the session at once.
 func (s *Session) Close(reason string) { s.abort(reason) }
 
