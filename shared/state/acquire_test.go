@@ -51,8 +51,10 @@ func TestAcquireQueuesWhenNothingIsFree(t *testing.T) {
 func TestAcquireAgainTellsWhereTheSessionIs(t *testing.T) {
 	p := newPool(t)
 	p.join(worker("w1", 1))
-	require.Equal(t, p.acquire("s1"), p.acquire("s1"))
-	require.Equal(t, p.acquire("s2"), p.acquire("s2"))
+	first := p.acquire("s1")
+	require.Equal(t, first, p.acquire("s1"))
+	second := p.acquire("s2")
+	require.Equal(t, second, p.acquire("s2"))
 	p.start("s1", "w1", 1)
 	require.Equal(t, state.Active, p.acquire("s1").Phase)
 	p.finish("w1", "s1")
@@ -194,7 +196,7 @@ func TestAcquireRefuses(t *testing.T) {
 
 func TestAcquireTakesTheLeastLoaded(t *testing.T) {
 	p := newPool(t)
-	any := func(id string) state.Request { r := request(id); r.Demand = chromium(""); return r }
+	anyVersion := func(id string) state.Request { r := request(id); r.Demand = chromium(""); return r }
 	p.join(worker("w1", 3))
 	p.join(worker("w2", 3))
 	newer := worker("w3", 3)
@@ -202,7 +204,7 @@ func TestAcquireTakesTheLeastLoaded(t *testing.T) {
 	p.join(newer)
 	loads := map[string]int{}
 	for i := range 9 {
-		st := p.ask(any(fmt.Sprint("s", i)))
+		st := p.ask(anyVersion(fmt.Sprint("s", i)))
 		for id, n := range loads {
 			require.LessOrEqual(t, loads[st.Grant.Worker], n, "%s has %d and was passed over (I5)", id, n)
 		}
@@ -210,7 +212,7 @@ func TestAcquireTakesTheLeastLoaded(t *testing.T) {
 		p.check()
 	}
 	require.Equal(t, map[string]int{"w1": 3, "w2": 3, "w3": 3}, loads)
-	require.Equal(t, state.Queued, p.ask(any("s9")).Phase)
+	require.Equal(t, state.Queued, p.ask(anyVersion("s9")).Phase)
 }
 
 func TestAcquirePassesOverAWorkerWithoutALease(t *testing.T) {

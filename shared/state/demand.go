@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // Demand is what a client asks of its worker.
@@ -47,7 +48,7 @@ func (f Flavour) Fits(d Demand) bool {
 	if f.Browser != d.Browser || d.Playwright != "" && d.Playwright != f.Playwright {
 		return false
 	}
-	if d.Isolation != "" && !contains(f.Isolation, d.Isolation) {
+	if d.Isolation != "" && !slices.Contains(f.Isolation, d.Isolation) {
 		return false
 	}
 	for k, v := range d.Require {
@@ -56,15 +57,6 @@ func (f Flavour) Fits(d Demand) bool {
 		}
 	}
 	return true
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 // hash is long because clients choose their demands: nobody must be able to

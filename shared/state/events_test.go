@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"github.com/stretchr/testify/require"
+	"slices"
 
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
@@ -55,9 +56,9 @@ func (p *pool) types() []string {
 func (p *pool) only(kind event.Type) event.Event {
 	p.t.Helper()
 	p.read()
-	for i := len(p.log) - 1; i >= 0; i-- {
-		if p.log[i].Type == kind {
-			return p.log[i]
+	for _, e := range slices.Backward(p.log) {
+		if e.Type == kind {
+			return e
 		}
 	}
 	p.t.Fatalf("no %s", kind)

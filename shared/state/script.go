@@ -60,7 +60,7 @@ func join(b *strings.Builder, file string, there map[string]bool) error {
 	if !ok {
 		return fmt.Errorf("%s: the first line must name the parts that it needs", file)
 	}
-	for _, part := range strings.Fields(needs) {
+	for part := range strings.FieldsSeq(needs) {
 		if there[part] {
 			continue
 		}

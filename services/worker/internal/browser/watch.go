@@ -40,7 +40,7 @@ func awaitExit(pidfd int) bool {
 	for {
 		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}} //nolint:gosec // descriptors fit
 		n, err := unix.Poll(fds, -1)
-		if err == unix.EINTR { //nolint:errorlint // a plain errno
+		if err == unix.EINTR {
 			continue
 		}
 		return err == nil && n > 0

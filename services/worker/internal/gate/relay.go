@@ -23,8 +23,8 @@ const (
 )
 
 const (
-	// linger is how long the server may take to close its side after the client
-	// has closed, counted from the last byte that came.
+	// linger is how long one side may take to close after the other has,
+	// counted from the last byte that came from it.
 	linger = 5 * time.Second
 	// endTime is how long an end that the worker decides on may take to be told
 	// to the client in good form; then the connections are cut.
@@ -191,21 +191,22 @@ func (p *pump) broken(err error) bool {
 		_ = p.from.SetReadDeadline(time.Now().Add(boundaryTime))
 		return false
 	}
+	if p.waits(err) {
+		return false
+	}
 	p.r.because(p.ends)
-	p.finish()
+	_ = p.to.CloseWrite()
+	p.other.hurry(linger)
 	return true
 }
 
-// finish passes the end of this direction on.
-func (p *pump) finish() {
-	_ = p.to.CloseWrite()
-	// A client gets the time to read what is on its way to it. To close before
-	// that would throw it away.
-	left := p.r.stall
-	if p == &p.r.up {
-		left = linger
+// waits gives a client more time to close while bytes are still on their way
+// to it, which closing would throw away. The kernel sees to it that this ends.
+func (p *pump) waits(err error) bool {
+	if p != &p.r.up || !errors.Is(err, os.ErrDeadlineExceeded) || !p.from.delivering() {
+		return false
 	}
-	p.other.hurry(left)
+	return p.from.SetReadDeadline(time.Now().Add(linger)) == nil
 }
 
 func (p *pump) hurry(left time.Duration) {
@@ -233,7 +234,7 @@ func (p *pump) refused(err error) {
 
 func (p *pump) discard() {
 	for {
-		if _, err := p.from.receive(); err != nil {
+		if _, err := p.from.receive(); err != nil && !p.waits(err) {
 			return
 		}
 		p.from.release()

@@ -231,6 +231,29 @@ func (r *rig) end(session string, e Ending) {
 	end(e)
 }
 
+func TestAClientThatNeverClosesIsNotWaitedForForEver(t *testing.T) { // I3
+	r := newRig(t, func(*Options) {})
+	client, server := r.open("s")
+	close(r.over)
+	_ = server.Close()
+	require.Empty(t, client.takeEnd()) // and leaves its own side open
+	began := time.Now()
+	require.Equal(t, "browser_crashed", r.waitEnd().Reason)
+	require.Less(t, time.Since(began), 2*linger)
+}
+
+func TestAClientThatReadsLateGetsEverything(t *testing.T) { // I8
+	r := newRig(t, func(*Options) {})
+	client, server := r.open("s")
+	sent := frame(make([]byte, 1<<20), false) // fits into what kernels hold
+	server.send(string(sent))
+	_ = server.Close()
+	<-time.After(linger + time.Second)
+	require.Len(t, client.takeEnd(), len(sent))
+	_ = client.Close()
+	require.EqualValues(t, len(sent), r.waitEnd().BytesDown)
+}
+
 func TestACloseFrameWaitsForTheEndOfAFrame(t *testing.T) {
 	r := newRig(t, func(*Options) {})
 	client, server := r.open("s")

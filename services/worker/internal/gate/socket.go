@@ -159,6 +159,15 @@ func (s *socket) tryWrite(fd uintptr) bool {
 	return true
 }
 
+// delivering tells whether the peer has not acknowledged all that was sent.
+func (s *socket) delivering() bool {
+	unacknowledged := 0
+	_ = s.raw.Control(func(fd uintptr) {
+		unacknowledged, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ)
+	})
+	return unacknowledged > 0
+}
+
 // limitSilence has the kernel give a peer up that acknowledges nothing for a
 // little more than the stall limit: without it, bytes that were written for a
 // machine that is gone would be sent again for a quarter of an hour. It counts

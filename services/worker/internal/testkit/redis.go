@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,8 @@ type Redis struct {
 	port string
 	dir  string
 	cmd  *exec.Cmd
+	// ended is closed when it has ended.
+	ended chan struct{}
 }
 
 // StartRedis starts a server that keeps nothing on disk.
@@ -60,9 +63,22 @@ func (r *Redis) Start() {
 	r.t.Helper()
 	r.cmd = exec.CommandContext(context.Background(), "redis-server", "--bind", "127.0.0.1", "--port", r.port, "--save", "", "--appendonly", "no", "--dir", r.dir,
 		"--logfile", filepath.Join(r.dir, "log"))
-	// Also when the test is killed.
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := r.cmd.Start(); err != nil {
+	// Also when the test is killed. Linux counts from the thread that starts it,
+	// which therefore waits for it.
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	r.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		defer close(ended)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}(r.cmd, r.ended)
+	if err := <-started; err != nil {
 		r.t.Fatal(err)
 	}
 	deadline := time.Now().Add(Patience)
@@ -85,7 +101,7 @@ func (r *Redis) Start() {
 func (r *Redis) Kill() {
 	if r.cmd != nil {
 		_ = r.cmd.Process.Kill()
-		_ = r.cmd.Wait()
+		<-r.ended
 		r.cmd = nil
 	}
 }
