@@ -1,8 +1,9 @@
 package state_test
 
 import (
-	"github.com/stretchr/testify/require"
 	"slices"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
