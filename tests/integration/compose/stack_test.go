@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func newStack(t *testing.T, env map[string]string) *stack {
 		// Where no registry can be reached there is still Debian.
 		"WORKER_BASE": "debian:trixie-slim",
 	}}
-	s.env["PWDIST_PORT"] = fmt.Sprintf("%d-%d", s.port, s.port+1)
+	s.onePort()
 	maps.Copy(s.env, env)
 	s.remove(t)
 	t.Cleanup(func() {
@@ -55,6 +56,9 @@ func newStack(t *testing.T, env map[string]string) *stack {
 	t.Logf("built in %s", time.Since(began).Round(time.Second))
 	return s
 }
+
+// onePort has the endpoint published at one port, as it is by default.
+func (s *stack) onePort() { s.env["PWDIST_PORT"] = strconv.Itoa(s.port) }
 
 // portPair finds two free ports beside each other.
 func portPair(t *testing.T) int {
