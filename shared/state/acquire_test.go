@@ -202,7 +202,7 @@ func TestAcquireTakesTheLeastLoaded(t *testing.T) {
 	newer := worker("w3", 3)
 	newer.Playwright = "1.66.0"
 	p.join(newer)
-	loads := map[string]int{}
+	loads := map[string]int{"w1": 0, "w2": 0, "w3": 0}
 	for i := range 9 {
 		st := p.ask(anyVersion(fmt.Sprint("s", i)))
 		for id, n := range loads {
@@ -213,6 +213,29 @@ func TestAcquireTakesTheLeastLoaded(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"w1": 3, "w2": 3, "w3": 3}, loads)
 	require.Equal(t, state.Queued, p.ask(anyVersion("s9")).Phase)
+}
+
+func TestASlotGoesToTheOldestOverAllClasses(t *testing.T) {
+	p := newPool(t)
+	ask := func(id, version string) {
+		r := request(id)
+		r.Demand = chromium(version)
+		require.Equal(t, state.Queued, p.ask(r).Phase)
+	}
+	ask("s1", "1.65")
+	ask("s2", "")
+	ask("s3", "1.64")
+	ask("s4", "1.65")
+	ask("s5", "")
+	p.read()
+	p.join(worker("w1", 3))
+	require.Equal(t, []string{"worker.joined w1", "session.assigned s1", "session.assigned s2", "session.assigned s4"}, p.types())
+	old := worker("w2", 1)
+	old.Playwright = "1.64.0"
+	p.join(old)
+	require.Equal(t, []string{"worker.joined w2", "session.assigned s3"}, p.types(), "s5 came later, although anything fits it")
+	p.cancel("s1")
+	require.Equal(t, []string{"session.ended s1", "session.assigned s5"}, p.types())
 }
 
 func TestAcquirePassesOverAWorkerWithoutALease(t *testing.T) {

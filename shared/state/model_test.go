@@ -176,7 +176,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			w.proxyBeat(t, pick(t, "proxy", w.proxies, alive))
 		},
 		"a replica is up to date": func(t *rapid.T) {
-			seldom(t, 30)
+			seldom(t, 60)
 			w.replicate()
 		},
 		"a failover": func(t *rapid.T) {
@@ -193,7 +193,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		},
 	}
 	for often, times := range map[string]int{"a client comes": 4, "a client is dialled": 5, "inbox": 2, "a session ends": 2, "worker beat": 3,
-		"a lease runs out": 3, "a new worker": 3, "a new proxy": 2, "a worker retires": 2, "a worker leaves": 1} {
+		"a lease runs out": 3, "a new worker": 3, "a new proxy": 2, "a worker retires": 2, "a worker leaves": 1, "a failover": 2, "a replica is up to date": 1} {
 		for i := range times {
 			actions[fmt.Sprint(often, " ", i)] = actions[often]
 		}

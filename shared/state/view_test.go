@@ -20,6 +20,7 @@ type view struct {
 	ended    map[string]bool         // records of ended sessions
 	proxies  map[string]bool         // whose lease runs
 	waiting  int
+	left     map[string]float64 // number of the last heartbeat of workers that have gone
 }
 
 type seenWorker struct {
@@ -27,6 +28,7 @@ type seenWorker struct {
 	flavour                 state.Flavour
 	slots, lifetime, served int
 	leased                  bool
+	beat                    float64
 	parked                  bool // it was found without a lease; its next heartbeat brings it back
 }
 
@@ -45,15 +47,18 @@ func atoi(s string) int {
 }
 
 func viewOf(d dump, parked map[string]bool) *view {
-	v := &view{workers: map[string]*seenWorker{}, sessions: map[string]*seenSession{}, ended: map[string]bool{}, proxies: map[string]bool{}}
+	v := &view{workers: map[string]*seenWorker{}, sessions: map[string]*seenSession{}, ended: map[string]bool{}, proxies: map[string]bool{}, left: map[string]float64{}}
 	now := d.now()
 	for id, till := range d.zset["proxies"] {
 		v.proxies[id] = till > now
 	}
+	for _, id := range d.under("left:") {
+		v.left[id], _ = strconv.ParseFloat(d.text["left:"+id], 64)
+	}
 	for _, id := range d.under("worker:") {
 		h := d.hash["worker:"+id]
 		w := &seenWorker{state: h["state"], endpoint: h["endpoint"], slots: atoi(h["slots"]), lifetime: atoi(h["lifetime"]),
-			served: int(d.zset["served"][id]), leased: d.zset["workers"][id] > now, parked: parked[id]}
+			served: int(d.zset["served"][id]), leased: d.zset["workers"][id] > now, beat: d.zset["beats"][id], parked: parked[id]}
 		_ = json.Unmarshal([]byte(d.hash["flavours"][h["flavour"]]), &w.flavour)
 		v.workers[id] = w
 	}
@@ -145,13 +150,20 @@ func (v *view) apply(c call, e event.Event) (unlawful string) {
 func (v *view) worker(c call, e event.Event) string {
 	id := e.Worker.ID
 	w := v.workers[id]
+	if last, gone := v.left[id]; gone && c.script == "join" && c.worker == id && float64(c.number) <= last {
+		return "its end has overtaken the call"
+	}
+	if w != nil && c.worker == id && (c.script == "heartbeat" || c.script == "join") && float64(c.number) <= w.beat {
+		return "a later word of the worker has overtaken the call"
+	}
 	own := c.worker == id
 	switch e.Type {
 	case event.WorkerJoined:
 		if c.script != "join" || !own || w != nil {
 			return "only its own join brings a worker in, once"
 		}
-		v.workers[id] = &seenWorker{state: string(c.state), endpoint: c.endpoint, flavour: c.flavour, slots: c.slots, lifetime: c.lifetime, served: c.served, leased: true}
+		v.workers[id] = &seenWorker{state: string(c.state), endpoint: c.endpoint, flavour: c.flavour, slots: c.slots, lifetime: c.lifetime, served: c.served, leased: true,
+			beat: float64(c.number)}
 		return ""
 	case event.WorkerLost:
 		if w == nil {
@@ -205,6 +217,17 @@ func (v *view) stateOf(e event.Event) event.WorkerState {
 func (v *view) session(c call, e event.Event) string {
 	id := e.Session.ID
 	s := v.sessions[id]
+	if w := v.workers[c.worker]; c.script == "heartbeat" && (w == nil || float64(c.number) <= w.beat) {
+		return "a later heartbeat has overtaken the call"
+	}
+	if c.script == "reassign" && c.session == id && s != nil {
+		switch w := v.workers[c.worker]; {
+		case s.worker != c.worker || s.attempt != c.attempt:
+			return "it is another attempt by now"
+		case w != nil && w.state == "ready":
+			return "the worker that could not be dialled is not suspected"
+		}
+	}
 	switch e.Type {
 	case event.SessionQueued:
 		return v.queued(c, id, s, e)
@@ -443,7 +466,7 @@ func (v *view) differs(c call, after *view) []string {
 			want.served = max(want.served, got.served) // what did not start may be counted in
 		}
 		if c.worker == id && (c.script == "join" || c.script == "heartbeat") {
-			want.leased = got.leased
+			want.leased, want.beat = got.leased, got.beat
 		}
 		if fmt.Sprint(*got) != fmt.Sprint(*want) {
 			wrong = append(wrong, fmt.Sprintf("worker %s is %+v instead of %+v", id, *got, *want))
