@@ -1,0 +1,279 @@
+package admit
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/redistest"
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+const patience = 20 * time.Second
+
+var errAway = errors.New("redis is away")
+
+// broken is a store whose calls fail while they are named in it.
+type broken struct {
+	*state.Store
+	mu     sync.Mutex
+	down   map[string]bool
+	failed map[string]int
+}
+
+func (b *broken) set(down bool, calls ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range calls {
+		b.down[c] = down
+	}
+}
+
+func (b *broken) failures(call string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed[call]
+}
+
+func (b *broken) check(call string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down[call] {
+		b.failed[call]++
+		return errAway
+	}
+	return nil
+}
+
+func (b *broken) Acquire(ctx context.Context, r state.Request) (state.Standing, error) {
+	if err := b.check("acquire"); err != nil {
+		return state.Standing{}, err
+	}
+	return b.Store.Acquire(ctx, r)
+}
+
+func (b *broken) Cancel(ctx context.Context, session, proxy, reason string) (state.Phase, error) {
+	if err := b.check("cancel"); err != nil {
+		return "", err
+	}
+	return b.Store.Cancel(ctx, session, proxy, reason)
+}
+
+func (b *broken) Finish(ctx context.Context, by state.Side, who string, ends ...state.End) error {
+	if err := b.check("finish"); err != nil {
+		return err
+	}
+	return b.Store.Finish(ctx, by, who, ends...)
+}
+
+func (b *broken) ProxyHeartbeat(ctx context.Context, proxy string, ends ...state.End) (state.ProxyReply, error) {
+	if err := b.check("heartbeat"); err != nil {
+		return state.ProxyReply{}, err
+	}
+	return b.Store.ProxyHeartbeat(ctx, proxy, ends...)
+}
+
+// proxy is an admitter as a proxy has it: it sees the epoch of every reply and
+// reads its inbox.
+type proxy struct {
+	*Admitter
+	t     *testing.T
+	id    string
+	store *broken
+}
+
+type pool struct {
+	t    *testing.T
+	o    state.Options
+	keys keys.Pool
+	*state.Store
+}
+
+func newPool(t *testing.T, change ...func(*state.Options)) *pool {
+	t.Helper()
+	o := state.DefaultOptions()
+	for _, f := range change {
+		f(&o)
+	}
+	s := redistest.Store(t, client, o, nil)
+	return &pool{t: t, o: o, keys: s.Keys(), Store: s}
+}
+
+// proxy starts one that is called id. Its heartbeats come by hand unless a
+// test changes the options.
+func (p *pool) proxy(id string, change ...func(*Options)) *proxy {
+	p.t.Helper()
+	o := Options{Proxy: id, QueueLimit: 10, Heartbeat: time.Hour, Log: zap.NewNop()}
+	for _, f := range change {
+		f(&o)
+	}
+	x := &proxy{t: p.t, id: id, store: &broken{down: map[string]bool{}, failed: map[string]int{}}}
+	s, err := state.New(client, p.keys, p.o, func(m state.Meta) { x.Epoch(m.Epoch) })
+	require.NoError(p.t, err)
+	x.store.Store = s
+	x.Admitter = New(x.store, o)
+	require.NoError(p.t, x.Beat(p.t.Context()))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { x.Run(ctx) })
+	running.Go(func() {
+		_ = redisx.ReadInbox(ctx, client, p.keys.Inbox(id), func(e redisx.InboxEntry) error {
+			n, err := state.ParseNotice(e.Fields)
+			if err == nil {
+				x.Notice(n)
+			}
+			return err
+		}, zap.NewNop())
+	})
+	p.t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return x
+}
+
+func (p *pool) join(id string, slots int) { redistest.Join(p.t, p.Store, redistest.Worker(id, slots)) }
+
+// serve makes a granted session run.
+func (p *pool) serve(g state.Grant) {
+	p.t.Helper()
+	answer, err := p.Start(p.t.Context(), g.Session, g.Worker, g.Attempt, "nonce-"+g.Session, 1)
+	require.NoError(p.t, err)
+	require.Equal(p.t, state.StartOK, answer)
+}
+
+func (p *pool) phase(session string) state.Phase {
+	p.t.Helper()
+	r, ok, err := p.Record(p.t.Context(), session)
+	require.NoError(p.t, err)
+	if !ok {
+		return state.Unknown
+	}
+	return r.Phase
+}
+
+func (p *pool) held(worker string) int {
+	p.t.Helper()
+	l, err := p.Loads(p.t.Context(), []string{worker})
+	require.NoError(p.t, err)
+	return l[worker].Held
+}
+
+// queue is who waits, in order.
+func (p *pool) queue() []string {
+	p.t.Helper()
+	qs, _, err := p.Queues(p.t.Context(), 100)
+	require.NoError(p.t, err)
+	all := []string{}
+	for _, q := range qs {
+		for _, r := range q.Head {
+			all = append(all, r.Session)
+		}
+	}
+	return all
+}
+
+func (p *pool) waitFor(sessions ...string) {
+	p.t.Helper()
+	if sessions == nil {
+		sessions = []string{}
+	}
+	p.eventually("the queue", func() bool { return slices.Equal(p.queue(), sessions) })
+}
+
+func (p *pool) eventually(what string, ok func() bool) {
+	p.t.Helper()
+	require.Eventually(p.t, ok, patience, time.Millisecond, what)
+}
+
+func (p *pool) wipe() {
+	p.t.Helper()
+	require.NoError(p.t, client.Do(p.t.Context(), client.B().Flushall().Build()).Error())
+}
+
+// asking is a client on its way.
+type asking struct {
+	*Ticket
+	t     *testing.T
+	leave context.CancelFunc
+	done  chan outcome
+}
+
+type outcome struct {
+	grant state.Grant
+	err   error
+}
+
+// ask opens a ticket for a session and acquires in the background.
+func (x *proxy) ask(session string, wait time.Duration) *asking {
+	x.t.Helper()
+	return x.askFor(state.Request{Session: session, Demand: state.Demand{Browser: "chromium"}}, wait)
+}
+
+func (x *proxy) askFor(r state.Request, wait time.Duration) *asking {
+	x.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &asking{Ticket: x.Open(r, wait), t: x.t, leave: cancel, done: make(chan outcome, 1)}
+	x.t.Cleanup(cancel)
+	a.run(func() (state.Grant, error) { return a.Acquire(ctx) })
+	return a
+}
+
+// reassign gives a grant back in the background.
+func (a *asking) reassign(g state.Grant) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.leave = cancel
+	a.t.Cleanup(cancel)
+	a.run(func() (state.Grant, error) { return a.Reassign(ctx, g) })
+}
+
+// run ends as a proxy's walk does: who gets nothing gives back what it has.
+func (a *asking) run(f func() (state.Grant, error)) {
+	go func() {
+		g, err := f()
+		if err != nil {
+			a.Close(Reason(err))
+		}
+		a.done <- outcome{g, err}
+	}()
+}
+
+func (a *asking) outcome() outcome {
+	a.t.Helper()
+	select {
+	case o := <-a.done:
+		return o
+	case <-time.After(patience):
+		require.Fail(a.t, "the client is not answered")
+		return outcome{}
+	}
+}
+
+func (a *asking) granted(worker string, attempt int) state.Grant {
+	a.t.Helper()
+	o := a.outcome()
+	require.NoError(a.t, o.err)
+	require.Equal(a.t, state.Grant{
+		Session: a.request.Session, Worker: worker, Endpoint: worker + ":3131", Attempt: attempt, BrowserVersion: "140.0.1", Playwright: "1.56.1",
+	}, o.grant)
+	return o.grant
+}
+
+func (a *asking) refused(code refusal.Code) refusal.Refusal {
+	a.t.Helper()
+	o := a.outcome()
+	no, ok := errors.AsType[refusal.Refusal](o.err)
+	require.True(a.t, ok, "got %v", o)
+	require.Equal(a.t, code, no.Code)
+	return no
+}
