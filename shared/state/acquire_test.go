@@ -247,6 +247,18 @@ func TestAcquirePassesOverAWorkerWithoutALease(t *testing.T) {
 	require.Equal(t, state.Assigned, p.acquire("s1").Phase, "it came back with its heartbeat (I4)")
 }
 
+func TestAFreedSlotOfAWorkerWithoutALeaseGoesToNobody(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 1))
+	p.serve("s1", "w1")
+	p.acquire("s2")
+	p.expire(p.k.Workers(), "w1")
+	require.NoError(t, p.Finish(ctx, state.SideProxy, "p1", state.End{Session: "s1", Reason: "worker_lost"}))
+	require.Equal(t, state.Queued, p.acquire("s2").Phase)
+	p.beat("w1", 2)
+	require.Equal(t, state.Assigned, p.acquire("s2").Phase, "it came back (I4)")
+}
+
 func TestLifetimeBoundsCapacity(t *testing.T) {
 	p := newPool(t)
 	w := worker("w1", 2)
