@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -194,10 +195,20 @@ func (p *pump) broken(err error) bool {
 	if p.waits(err) {
 		return false
 	}
-	p.r.because(p.ends)
+	p.r.because(p.blame(err))
 	_ = p.to.CloseWrite()
 	p.other.hurry(linger)
 	return true
+}
+
+// blame is the reason of an end by an error of this pump's source.
+func (p *pump) blame(err error) string {
+	// Either the stall limit came to pass with all that waits in the kernel, or
+	// the client's machine is gone.
+	if errors.Is(err, syscall.ETIMEDOUT) && p.r.client.delivering() {
+		return workerStalled
+	}
+	return p.ends
 }
 
 // waits gives a client more time to close while bytes are still on their way
@@ -221,13 +232,13 @@ func (p *pump) refused(err error) {
 		p.r.because(workerStalled)
 		p.r.cut()
 	case p == &p.r.up:
-		p.r.because(p.other.ends)
+		p.r.because(p.other.blame(err))
 		// Read on: closing a connection with unread bytes resets it, and what
 		// is on its way to the client would be lost.
 		p.from.release()
 		p.discard()
 	default:
-		p.r.because(p.other.ends)
+		p.r.because(p.other.blame(err))
 		p.other.hurry(linger)
 	}
 }

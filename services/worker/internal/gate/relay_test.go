@@ -326,13 +326,30 @@ func TestAReaderThatStallsIsCut(t *testing.T) { // I8
 	r := newRig(t, func(o *Options) { o.Stall = 300 * time.Millisecond })
 	_, server := r.open("stalled")
 	other, otherServer := r.open("other")
-	clog(server)
+	var pouring sync.WaitGroup
+	pouring.Go(func() {
+		b := frame(make([]byte, 1<<20), false)
+		for {
+			if _, err := server.Write(b); err != nil {
+				return // the gate has hung up
+			}
+		}
+	})
+	defer pouring.Wait()
 	// The other session does not feel it.
 	otherServer.send("x")
 	other.take("x")
 	require.Equal(t, "stalled", r.waitEnd().Reason)
 	otherServer.send("y")
 	other.take("y")
+}
+
+func TestAReaderThatStallsOverAFewBytesIsCut(t *testing.T) { // I8
+	r := newRig(t, func(o *Options) { o.Stall = 100 * time.Millisecond })
+	client, server := r.open("s")
+	_ = client.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	server.send(string(frame(make([]byte, 256<<10), false))) // which the kernel takes
+	require.Equal(t, "stalled", r.waitEnd().Reason)
 }
 
 func TestAReaderThatIsOnlySlowIsNotCut(t *testing.T) { // I8

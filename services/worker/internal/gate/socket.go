@@ -174,7 +174,7 @@ func (s *socket) delivering() bool {
 // a peer that leaves no room as silent, too, and bounds the keep-alive probes;
 // hence not less than the stall limit.
 func (s *socket) limitSilence(stall time.Duration) {
-	const margin = 5 * time.Second
+	margin := stall/20 + 250*time.Millisecond
 	if _, ok := s.conn.(*net.TCPConn); !ok {
 		return
 	}

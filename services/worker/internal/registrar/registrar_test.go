@@ -530,7 +530,7 @@ func TestAWorkerRetiresAtTheEndOfItsLifetime(t *testing.T) {
 	m.awaitState("retiring")
 	before := m.number()
 	testkit.Await(t, "it beats on", func() bool { return m.number() != before })
-	require.Equal(t, "it is retiring", m.why())
+	testkit.Await(t, "it knows", func() bool { return m.why() == "it is retiring" })
 	select {
 	case <-m.Done():
 		t.Fatal("it went with a session running")
@@ -594,7 +594,7 @@ func TestADrainLetsSessionsFinish(t *testing.T) {
 		m.stop(testkit.Patience)
 	}()
 	m.awaitState("retiring")
-	require.Equal(t, "it is retiring", m.why())
+	testkit.Await(t, "it knows", func() bool { return m.why() == "it is retiring" })
 	before := m.number()
 	testkit.Await(t, "it beats on", func() bool { return m.number() != before })
 	select {
