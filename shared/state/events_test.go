@@ -2,11 +2,53 @@ package state_test
 
 import (
 	"slices"
+	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
+
+// TestTheScriptsWriteWhatTheTypesRead has every type of event written. That each
+// conforms, and that together they make up the state, is checked on every read.
+func TestTheScriptsWriteWhatTheTypesRead(t *testing.T) {
+	p := newPool(t)
+	w := worker("w1", 1)
+	w.Labels, w.Lifetime = map[string]string{"gpu": "1"}, 9
+	p.join(w)
+	r := request("s1")
+	r.Name, r.Labels, r.Token, r.Client = "checkout <eu>", map[string]string{"team": "shop"}, "ci", "192.0.2.1"
+	p.ask(r)
+	p.start("s1", "w1", 1)
+	p.acquire("s2")
+	p.cancel("s2")
+	p.finish("w1", "s1")
+	p.acquire("s3")
+	p.reassign("s3", "w1", 1)
+	p.beatAs(state.Beat{Worker: "w1", Number: 2, State: state.Unhealthy, Missing: "browser_crashed"})
+	p.beat("w1", 3)
+	p.retire("w1", state.RetireDrain)
+	p.leave("w1", state.RetireDrain, true)
+	p.join(worker("w2", 1))
+	p.lastSeen(time.Minute)
+	p.proxyBeat("p1")
+	p.expire(p.k.Workers(), "w2")
+	p.reap(10)
+	written := map[event.Type]bool{}
+	p.read()
+	for _, e := range p.log {
+		written[e.Type] = true
+	}
+	for _, kind := range event.Types() {
+		require.True(t, written[kind], kind)
+	}
+	require.Len(t, written, len(event.Types()))
+	ended := p.log[slices.IndexFunc(p.log, func(e event.Event) bool { return e.Type == event.SessionEnded })].Session
+	require.Equal(t, []any{"s1", "p1", "w1", int64(1), "checkout <eu>", "shop", "ci", "192.0.2.1", "140.0.1", "1.65.1", true},
+		[]any{ended.ID, ended.Proxy, ended.Worker, ended.Attempt, ended.Name, ended.Labels["team"], ended.Token, ended.Client, ended.BrowserVersion, ended.Playwright, ended.Started})
+}
 
 // read takes in the events since the last call. Each must be exactly what package
 // event describes.

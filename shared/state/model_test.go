@@ -25,7 +25,7 @@ import (
 func TestModel(t *testing.T) {
 	steps := os.Getenv("PWDIST_MODEL_STEPS")
 	if steps == "" {
-		steps = "120"
+		steps = "100"
 		if flag.Lookup("rapid.seed").Value.String() == "0" {
 			require.NoError(t, flag.Set("rapid.seed", "65"))
 		}

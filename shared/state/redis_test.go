@@ -23,7 +23,7 @@ func dial(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.C
 }
 
 func connect() (rueidis.Client, error) {
-	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server}, DialCtxFn: dial, DisableCache: true, ForceSingleClient: true})
+	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server}, DialCtxFn: dial, DisableCache: true, ForceSingleClient: true, DisableRetry: true})
 }
 
 var pools atomic.Int64

@@ -10,8 +10,7 @@
 --       {epoch, rev, 'queued', place in its class, waiting in the pool}
 --       {epoch, rev, 'ended'|'rejected', reason}
 --       {epoch, rev, 'refused', code, flavour JSON of that browser ...}
-local known = session(ARGV[1])
-if known then return standing(known) end
+if call('EXISTS', P .. 'session:' .. ARGV[1]) == 1 then return standing(session(ARGV[1])) end
 
 local S = { id = ARGV[1], proxy = ARGV[2], class = ARGV[3], demand = ARGV[4], browser = ARGV[5], playwright = ARGV[6],
   name = ARGV[7], labels = ARGV[8], token = ARGV[9], client = ARGV[10], attempt = '0', worker = '', assigned_at = '',
