@@ -148,6 +148,13 @@ func (p Pool) Queue(class string) string { return p.prefix + "queue:" + class }
 // Waiting is a zset: every waiting session of the pool → sequence number.
 func (p Pool) Waiting() string { return p.prefix + "waiting" }
 
+// Token is a zset: the queued, assigned and active sessions that came with the
+// token of this name → 0 when it holds a slot, its sequence number when it waits.
+// Its size is what the token's limits are held against; there is no counter that
+// could leak. Written by scripts; empty zsets do not exist in Redis, so it goes
+// by itself.
+func (p Pool) Token(name string) string { return p.prefix + "token:" + name }
+
 // Inbox is a stream: what a process must be told, such as grants to a proxy.
 // Written by scripts; the reader deletes what it handled. Expires when neither
 // its reader nor a writer has renewed it for ten minutes.

@@ -34,6 +34,7 @@ func (p *pool) verdict(d dump) []string {
 	v.free()
 	v.sessions()
 	v.queues()
+	v.tokens()
 	v.reachable()
 	v.woken()
 	v.flavours()
@@ -194,6 +195,30 @@ func (v verdict) queues() {
 	}
 }
 
+// tokens: each names exactly the sessions that came with it, and which of them wait.
+func (v verdict) tokens() {
+	for _, id := range v.under("session:") {
+		s := v.hash["session:"+id]
+		if s["token"] == "" || s["state"] == "ended" || s["state"] == "rejected" {
+			continue
+		}
+		want := 0.0
+		if s["state"] == "queued" {
+			want, _ = strconv.ParseFloat(s["seq"], 64)
+		}
+		if got, ok := v.zset["token:"+s["token"]][id]; !ok || got != want {
+			v.say("session %s is %s, and for token %s it is there: %v, with %v", id, s["state"], s["token"], ok, got)
+		}
+	}
+	for _, name := range v.under("token:") {
+		for id := range v.zset["token:"+name] {
+			if s := v.hash["session:"+id]; s["token"] != name || s["state"] == "ended" || s["state"] == "rejected" {
+				v.say("token %s is charged with session %s, which is %q of %q", name, id, s["state"], s["token"])
+			}
+		}
+	}
+}
+
 // reachable: of every session there is somebody whose loss leads the reaper to it.
 func (v verdict) reachable() {
 	for _, id := range v.under("session:") {
@@ -302,7 +327,7 @@ func (v verdict) expiries() {
 func (v verdict) names() {
 	fixed := []string{"schema", "epoch", "clock", "rev", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring",
 		"changed", "beats", "served", "endpoints", "flavours", "fits", "classes", "waiting", "ended"}
-	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left"}
+	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left", "token"}
 	for name := range v.ttl {
 		family, _, many := strings.Cut(name, ":")
 		if many && !slices.Contains(families, family) || !many && !slices.Contains(fixed, name) {

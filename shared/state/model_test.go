@@ -77,6 +77,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			c.request = state.Request{Session: id, Proxy: p.ID, QueueLimit: rapid.SampledFrom([]int{3, 100}).Draw(t, "limit"),
 				Demand: rapid.SampledFrom([]state.Demand{chromium(""), chromium(""), chromium("1.65"), chromium("1.65"), chromium("1.65"), chromium("1.64"),
 					{Browser: "firefox"}, {Browser: "chromium", Require: map[string]string{"gpu": "1"}}, chromium("1.1")}).Draw(t, "demand")}
+			has := rapid.SampledFrom([]token{{}, {}, {"one", 1, 0}, {"three", 3, 1}, {"three", 3, 1}, {"free", 0, 2}}).Draw(t, "token")
+			c.request.Token, c.request.TokenSessions, c.request.TokenQueue = has.name, has.sessions, has.waiting
 			w.clients = append(w.clients, c)
 			w.acquire(t, c, false)
 		},

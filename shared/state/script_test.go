@@ -94,16 +94,16 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 	// The families of keys that a call cannot know: of whom its script meets on its way.
 	met := map[string]string{
 		"acquire":         "worker held free members",
-		"reassign":        "worker held free queue",
+		"reassign":        "worker held free queue token",
 		"start":           "",
-		"finish":          "session worker held free owned queue inbox",
-		"cancel":          "session worker held free owned queue inbox",
-		"join":            "worker held free members left session owned queue inbox",
-		"heartbeat":       "session free owned queue inbox",
-		"retire":          "session free members queue inbox",
-		"leave":           "session free members owned queue inbox",
-		"reap":            "worker held free members left session owned queue inbox",
-		"proxy_heartbeat": "session worker held free owned queue inbox",
+		"finish":          "session worker held free owned queue inbox token",
+		"cancel":          "session worker held free owned queue inbox token",
+		"join":            "worker held free members left session owned queue inbox token",
+		"heartbeat":       "session free owned queue inbox token",
+		"retire":          "session free members queue inbox token",
+		"leave":           "session free members owned queue inbox token",
+		"reap":            "worker held free members left session owned queue inbox token",
+		"proxy_heartbeat": "session worker held free owned queue inbox token",
 	}
 	family := func(key string) string {
 		name, ours := strings.CutPrefix(key, p.k.Prefix())

@@ -49,7 +49,11 @@ type Request struct {
 	Name    string
 	Labels  map[string]string
 	Token   string // name of the client's token, never the token
-	Client  string // client address
+	// TokenSessions bounds the sessions of that token in the whole pool, waiting
+	// ones included; TokenQueue bounds those that wait. 0 = no limit.
+	TokenSessions int
+	TokenQueue    int
+	Client        string // client address
 	// QueueLimit bounds how many clients of the whole pool may wait.
 	QueueLimit int
 	// Again marks a client that waited already when Redis lost its data.
@@ -63,8 +67,9 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	k := s.keys
 	m, got, err := s.run(ctx, "acquire",
 		[]string{k.Proxies(), k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Seq(), k.Leases(), k.Served(),
-			k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class)},
-		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again))
+			k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class), k.Token(r.Token)},
+		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again),
+		itoa(r.TokenSessions), itoa(r.TokenQueue))
 	return standing(r.Session, m, got), err
 }
 

@@ -34,6 +34,7 @@ type seenWorker struct {
 
 type seenSession struct {
 	state, worker, proxy string
+	token                string
 	attempt              int
 	seq                  int
 	demand               state.Demand
@@ -68,7 +69,7 @@ func viewOf(d dump, parked map[string]bool) *view {
 			v.ended[id] = true
 			continue
 		}
-		s := &seenSession{state: h["state"], worker: h["worker"], proxy: h["proxy"], attempt: atoi(h["attempt"]), seq: atoi(h["seq"])}
+		s := &seenSession{state: h["state"], worker: h["worker"], proxy: h["proxy"], token: h["token"], attempt: atoi(h["attempt"]), seq: atoi(h["seq"])}
 		_ = json.Unmarshal([]byte(h["demand"]), &s.demand)
 		s.beat = int64(atoi(h["beat"]))
 		s.leased = d.zset["leases"][id] > now
@@ -110,6 +111,7 @@ type call struct {
 	force    bool
 	again    bool
 	limit    int
+	token    token
 	demand   state.Demand
 	served   int
 	slots    int
@@ -237,8 +239,8 @@ func (v *view) session(c call, e event.Event) string {
 		return v.started(c, id, s, e)
 	case event.SessionRejected:
 		if s == nil {
-			if c.script != "acquire" || c.session != id || e.Session.Reason != event.ReasonQueueFull || c.again || v.waiting < c.limit {
-				return "the queue is not full"
+			if why := v.turnedAway(c, id, e.Session.Reason); why != "" {
+				return why
 			}
 			v.ended[id] = true
 			return ""
@@ -320,7 +322,10 @@ func (v *view) queued(c call, id string, s *seenSession, e event.Event) string {
 		if !c.again && v.waiting >= c.limit {
 			return "the queue is full"
 		}
-		v.sessions[id] = &seenSession{state: "queued", proxy: c.proxy, seq: int(e.Session.Seq), demand: c.demand}
+		if why := v.overToken(c, true); why != "" {
+			return why
+		}
+		v.sessions[id] = &seenSession{state: "queued", proxy: c.proxy, token: c.token.name, seq: int(e.Session.Seq), demand: c.demand}
 		if _, known := v.proxies[c.proxy]; !known {
 			v.proxies[c.proxy] = true
 		}
@@ -350,7 +355,10 @@ func (v *view) assigned(c call, id string, s *seenSession, e event.Event) string
 	direct := false
 	switch {
 	case s == nil && c.script == "acquire" && c.session == id && !v.ended[id]:
-		s = &seenSession{proxy: c.proxy, demand: c.demand}
+		if why := v.overToken(c, false); why != "" {
+			return why
+		}
+		s = &seenSession{proxy: c.proxy, token: c.token.name, demand: c.demand}
 		v.sessions[id] = s
 		if _, known := v.proxies[c.proxy]; !known {
 			v.proxies[c.proxy] = true
@@ -407,7 +415,7 @@ func (v *view) started(c call, id string, s *seenSession, e event.Event) string 
 		return ""
 	case c.script == "join" && c.worker == e.Session.Worker && c.serving[id] && !v.ended[id]:
 		if s == nil {
-			s = &seenSession{proxy: e.Session.Proxy}
+			s = &seenSession{proxy: e.Session.Proxy, token: e.Session.Token}
 			v.sessions[id] = s
 			if _, known := v.proxies[s.proxy]; !known {
 				v.proxies[s.proxy] = true
@@ -478,4 +486,52 @@ func (v *view) differs(c call, after *view) []string {
 		}
 	}
 	return wrong
+}
+
+// token is a client's token as far as the pool knows it.
+type token struct {
+	name              string
+	sessions, waiting int // limits, 0 = none
+}
+
+// uses counts what a token has, and what of it waits.
+func (v *view) uses(name string) (all, waiting int) {
+	for _, s := range v.sessions {
+		if s.token == name {
+			all++
+			if s.state == "queued" {
+				waiting++
+			}
+		}
+	}
+	return all, waiting
+}
+
+// overToken tells why a token may not get one session more.
+func (v *view) overToken(c call, queued bool) string {
+	all, waiting := v.uses(c.token.name)
+	switch {
+	case c.again:
+	case c.token.sessions > 0 && all >= c.token.sessions:
+		return fmt.Sprintf("token %s has %d sessions already", c.token.name, all)
+	case queued && c.token.waiting > 0 && waiting >= c.token.waiting:
+		return fmt.Sprintf("token %s has %d waiting sessions already", c.token.name, waiting)
+	}
+	return ""
+}
+
+// turnedAway tells why a client may not be rejected before it had anything.
+func (v *view) turnedAway(c call, id string, reason event.Reason) string {
+	if c.script != "acquire" || c.session != id || c.again {
+		return "nobody may turn it away"
+	}
+	all, waiting := v.uses(c.token.name)
+	switch {
+	case reason == event.ReasonQueueFull && v.waiting >= c.limit:
+	case reason == event.ReasonTokenLimit && c.token.sessions > 0 && all >= c.token.sessions:
+	case reason == event.ReasonTokenQueue && c.token.waiting > 0 && waiting >= c.token.waiting:
+	default:
+		return fmt.Sprintf("nothing is full: %d wait, the token has %d, of which %d wait", v.waiting, all, waiting)
+	}
+	return ""
 }

@@ -45,6 +45,7 @@ type connection struct {
 	attempt int
 	nonce   string
 	proxy   string
+	token   string
 }
 
 // client is a connection from outside, or the wish for one.
@@ -132,6 +133,11 @@ func (w *world) run(c call, f func()) {
 	if wrong := w.p.verdict(w.last); len(wrong) > 0 {
 		w.t.Fatalf("%+v\nleft the pool inconsistent:\n  %s", c, strings.Join(wrong, "\n  "))
 	}
+	for name, most := range map[string]int{"one": 1, "three": 3} {
+		if n := len(w.last.zset["token:"+name]); n > most && !w.lossy {
+			w.t.Fatalf("%+v\nleft token %s with %d sessions, of which it may have %d", c, name, n, most)
+		}
+	}
 }
 
 // park marks who lost its place among the free before time stood still.
@@ -210,7 +216,8 @@ func (w *world) acquire(t *rapid.T, c *client, again bool) {
 	r.Again = again
 	var st state.Standing
 	before := viewOf(w.last, w.p.parked)
-	answered := w.send(t, call{script: "acquire", session: c.id, proxy: c.proxy.ID, demand: r.Demand, limit: r.QueueLimit, again: again}, func() {
+	answered := w.send(t, call{script: "acquire", session: c.id, proxy: c.proxy.ID, demand: r.Demand, limit: r.QueueLimit, again: again,
+		token: token{r.Token, r.TokenSessions, r.TokenQueue}}, func() {
 		var err error
 		st, err = w.p.Acquire(ctx, r)
 		require.NoError(w.t, err)
@@ -245,7 +252,7 @@ func (w *world) standing(c *client, st state.Standing, before *view) {
 	default:
 		w.t.Fatalf("no answer: %+v", st)
 	}
-	if st.Phase == state.Refused || st.Reason == "queue_full" && !before.ended[c.id] {
+	if st.Phase == state.Refused || (st.Reason == "queue_full" || st.Reason == "token_queue") && !before.ended[c.id] {
 		for id, worker := range before.workers {
 			if before.free(id) && worker.flavour.Fits(c.request.Demand) {
 				w.t.Fatalf("%s was turned away although %s has room (I4)", c.id, id)
@@ -305,7 +312,7 @@ func (w *world) dial(t *rapid.T, c *client) {
 		})
 		if answered && a == state.StartOK {
 			require.Equal(w.t, gate.ID, c.grant.Worker)
-			gate.serving[c.id] = connection{attempt, nonce, c.proxy.ID}
+			gate.serving[c.id] = connection{attempt, nonce, c.proxy.ID, c.request.Token}
 			gate.started++
 			c.phase = "running"
 			if len(gate.serving) > gate.Slots {
@@ -412,7 +419,7 @@ func (w *world) join(t *rapid.T, p *process, again bool) {
 	for _, id := range sorted(p.serving) {
 		s := p.serving[id]
 		c.serving[id] = true
-		r.Sessions = append(r.Sessions, state.Serving{Session: id, Proxy: s.proxy, Attempt: s.attempt, Nonce: s.nonce})
+		r.Sessions = append(r.Sessions, state.Serving{Session: id, Proxy: s.proxy, Attempt: s.attempt, Nonce: s.nonce, Token: s.token})
 	}
 	var reply state.JoinReply
 	if !w.send(t, c, func() {

@@ -49,6 +49,8 @@ var reasonDocs = map[Reason]string{
 	ReasonCancelled:      "the client left before its session started",
 	ReasonWaitTimeout:    "waited for a slot for longer than allowed",
 	ReasonQueueFull:      "there was no place in the queue",
+	ReasonTokenLimit:     "the client's token has as many sessions as it may",
+	ReasonTokenQueue:     "the client's token has as many waiting sessions as it may",
 }
 
 func TestDocsAreCurrent(t *testing.T) {

@@ -87,12 +87,15 @@ const (
 	ReasonCancelled      Reason = "cancelled"       // the client left before the session started
 	ReasonWaitTimeout    Reason = "wait_timeout"    // waited for a slot for longer than allowed
 	ReasonQueueFull      Reason = "queue_full"      // no place in the queue
+	ReasonTokenLimit     Reason = "token_limit"     // the token has as many sessions as it may
+	ReasonTokenQueue     Reason = "token_queue"     // the token has as many waiting sessions as it may
 )
 
 var reasons = []Reason{
 	ReasonClientClosed, ReasonWorkerClosed, ReasonWorkerDrained, ReasonWorkerLost, ReasonBrowserCrashed, ReasonBrowserHung,
 	ReasonProxyLost, ReasonProxyDrained, ReasonLeaseExpired, ReasonDialFailed, ReasonKilled, ReasonStalled,
 	ReasonIdleTimeout, ReasonMaxDuration, ReasonPolicy, ReasonCancelled, ReasonWaitTimeout, ReasonQueueFull,
+	ReasonTokenLimit, ReasonTokenQueue,
 }
 
 // Reasons lists the reasons that this package knows.

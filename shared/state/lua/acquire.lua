@@ -1,11 +1,12 @@
---@ fits choose place queue standing
+--@ fits choose place queue standing token
 -- acquire gives a session a slot of a least-loaded fitting worker, or queues it, in one step.
 -- Called again with an id that is known, it tells where that session is: the reply of the
 -- first call may have been lost, and a cancel may have overtaken it.
--- KEYS  base proxies workers flavours fits classes waiting seq leases served session owned queue
+-- KEYS  base proxies workers flavours fits classes waiting seq leases served session owned queue token
 -- ARGV  1 session  2 proxy  3 class  4 demand (JSON)  5 browser  6 playwright  7 name
 --       8 labels (JSON)  9 token name  10 client address  11 queue limit
 --       12 '1' when a proxy brings its waiting clients back after a reset: no limit, no refusal
+--       13 most sessions of the token, waiting ones included  14 most of them that wait; 0 = no limit
 -- reply {epoch, rev, 'assigned'|'active', worker, endpoint, attempt, browser version, playwright}
 --       {epoch, rev, 'queued', place in its class, waiting in the pool}
 --       {epoch, rev, 'ended'|'rejected', reason}
@@ -16,6 +17,19 @@ local S = { id = ARGV[1], proxy = ARGV[2], class = ARGV[3], demand = ARGV[4], br
   name = ARGV[7], labels = ARGV[8], token = ARGV[9], client = ARGV[10], attempt = '0', worker = '', assigned_at = '',
   started_at = '', browser_version = '', queued_at = TIME }
 local again = ARGV[12] == '1'
+
+-- reject keeps a record, so that the same call made again is answered the same.
+local function reject(reason)
+  S.state = 'rejected'
+  local key = P .. 'session:' .. S.id
+  call('HSET', key, 'state', 'rejected', 'reason', reason)
+  call('PEXPIRE', key, TOMBSTONE)
+  session_event('session.rejected', S, { 'reason', reason, 'queued_ms', '0' })
+  return { EPOCH, REV, 'rejected', reason }
+end
+
+local most, most_waiting = tonumber(ARGV[13]), tonumber(ARGV[14])
+if most > 0 and not again and call('ZCARD', P .. 'token:' .. S.token) >= most then return reject('token_limit') end
 
 local list = fits(S.class, S.demand)
 local W = choose(list)
@@ -37,13 +51,9 @@ if not W and not again then
   if call('HEXISTS', P .. 'classes', S.class) == 0 and call('HLEN', P .. 'classes') >= MAX_CLASSES then
     return { EPOCH, REV, 'refused', 'too_many_classes' }
   end
-  if call('ZCARD', P .. 'waiting') >= tonumber(ARGV[11]) then
-    S.state = 'rejected'
-    local key = P .. 'session:' .. S.id
-    call('HSET', key, 'state', 'rejected', 'reason', 'queue_full')
-    call('PEXPIRE', key, TOMBSTONE)
-    session_event('session.rejected', S, { 'reason', 'queue_full', 'queued_ms', '0' })
-    return { EPOCH, REV, 'rejected', 'queue_full' }
+  if call('ZCARD', P .. 'waiting') >= tonumber(ARGV[11]) then return reject('queue_full') end
+  if most_waiting > 0 and call('ZCOUNT', P .. 'token:' .. S.token, '(0', '+inf') >= most_waiting then
+    return reject('token_queue')
   end
 end
 

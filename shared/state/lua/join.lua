@@ -1,4 +1,4 @@
---@ health remove finish dispatch
+--@ health remove finish dispatch token
 -- join brings a worker into the fleet, or back into it with the sessions that it serves.
 -- KEYS  base dispatch beats changed retiring endpoints fading recycling worker held members left
 -- ARGV  1 worker  2 endpoint  3 flavour  4 flavour facts (JSON)  5 browser  6 browser version
@@ -89,6 +89,7 @@ local function take(S, A)
     'started_at', began, 'beat', number, 'nonce', A.nonce)
   call('SADD', P .. 'held:' .. id, S.id)
   call('SADD', P .. 'owned:' .. S.proxy, S.id)
+  charge(S, 0)
   call('ZADD', P .. 'proxies', 'NX', NOW + LEASE, S.proxy)
   session_event('session.started', S, { 'happened', began })
 end

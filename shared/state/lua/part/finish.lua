@@ -1,4 +1,4 @@
---@ session queue release
+--@ session queue release token
 -- The end of a session.
 local function over(S) return S.state == 'ended' or S.state == 'rejected' end
 
@@ -15,6 +15,7 @@ local function finish(S, reason, R)
     call('SREM', P .. 'held:' .. S.worker, S.id)
   end
   call('SREM', P .. 'owned:' .. S.proxy, S.id)
+  discharge(S)
 
   local happened, late = TIME, R and R.age > 0
   if late then happened = int(NOW - R.age) end

@@ -1,4 +1,4 @@
---@ session worker
+--@ session worker token
 -- place gives a slot of W to S. The caller has made sure that W has capacity; what is left of
 -- it is returned. more are fields for the record of S.
 local function place(S, W, more)
@@ -8,6 +8,7 @@ local function place(S, W, more)
   call('SADD', P .. 'held:' .. W.id, S.id)
   local served = call('ZINCRBY', P .. 'served', 1, W.id)
   call('ZADD', P .. 'leases', NOW + START_LEASE, S.id)
+  charge(S, 0)
   call('HSET', P .. 'session:' .. S.id, 'state', 'assigned', 'worker', W.id, 'attempt', S.attempt, 'assigned_at', TIME,
     'browser_version', S.browser_version, 'playwright', S.playwright, unpack(more))
   session_event('session.assigned', S, { 'queued_ms', span(S.queued_at, NOW) })

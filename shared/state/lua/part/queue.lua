@@ -1,4 +1,4 @@
---@ session
+--@ session token
 -- The queue has one zset for each class of demand, and one for all of them.
 local function enqueue(S, more)
   S.state, S.worker = 'queued', ''
@@ -6,6 +6,7 @@ local function enqueue(S, more)
   call('HSET', P .. 'classes', S.class, S.demand)
   call('ZADD', P .. 'queue:' .. S.class, S.seq, S.id)
   call('ZADD', P .. 'waiting', S.seq, S.id)
+  charge(S, S.seq)
   session_event('session.queued', S, { 'class', S.class, 'seq', S.seq })
 end
 
