@@ -66,6 +66,14 @@ test-compose: ## test the images and the compose files, on a Docker Engine
 	@engine=$$(deploy/compose/engine) && eval "$$engine" && cd tests/integration && \
 	PWDIST_TEST_COMPOSE=1 go test -count=1 -timeout 25m -v ./compose
 
+# The whole takes some minutes; the machine has to be idle for figures that mean something.
+.PHONY: bench
+bench: ## measure beside HAProxy: BENCH=small,bulk,… BENCH_ROUNDS=3 BENCH_SECONDS=4 PROFILE=dir
+	@deploy/local/install.sh redis browser node playwright clients-node haproxy
+	@$(if $(PROFILE),mkdir -p '$(PROFILE)')
+	@cd tests/integration && BENCH='$(or $(BENCH),all)' BENCH_ROUNDS='$(BENCH_ROUNDS)' BENCH_SECONDS='$(BENCH_SECONDS)' \
+	PROFILE='$(if $(PROFILE),$(abspath $(PROFILE)))' go test -count=1 -timeout 30m -v -run '^TestBench$$' ./load
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
 	@$(call each,$(GOLANGCI) run --allow-parallel-runners --config '$(CURDIR)/.golangci.yml' ./...)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what the pool needs on this machine is there, and installs only what is missing.
 #
-#   deploy/local/install.sh [redis] [browser] [node] [playwright] [cc] [clients-node] [clients-python]
+#   deploy/local/install.sh [redis] [browser] [node] [playwright] [cc] [clients-node] [clients-python] [haproxy]
 #
 # Without arguments: redis browser node playwright, which is what running a pool takes. On Debian and Ubuntu, as
 # root or with sudo, missing programs come from apt-get; elsewhere every missing one is named together with the way
@@ -186,6 +186,13 @@ need_clients_python() {
 	cp "$requirements" "$venv/installed"
 }
 
+# What `make bench` measures the pool beside. Debian has it where not every user's PATH leads.
+need_haproxy() {
+	PATH=$PATH:/usr/sbin:/usr/local/sbin have haproxy && return
+	if apt_has haproxy && apt_install haproxy; then return; fi
+	lacks "haproxy, which the benchmarks run beside the pool: install your system's package"
+}
+
 # ---------------------------------------------------------------- helpers
 
 # Installs a folder's Node packages by its lock file, unless just these are there already.
@@ -220,9 +227,9 @@ needs=("$@")
 lock
 for need in "${needs[@]}"; do
 	case $need in
-		redis | browser | node | playwright | cc | clients-node | clients-python) "need_${need//-/_}" ;;
+		redis | browser | node | playwright | cc | clients-node | clients-python | haproxy) "need_${need//-/_}" ;;
 		*)
-			say "unknown need '$need'; known: redis browser node playwright cc clients-node clients-python"
+			say "unknown need '$need'; known: redis browser node playwright cc clients-node clients-python haproxy"
 			exit 2
 			;;
 	esac

@@ -1,0 +1,138 @@
+package load_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What `make bench` sets. Without BENCH nothing is measured.
+const (
+	variableBench   = "BENCH"         // names of the measurements, separated by commas
+	variableRounds  = "BENCH_ROUNDS"  // how often each side is measured, alternating
+	variableSeconds = "BENCH_SECONDS" // how long a round lasts
+	variableProfile = "PROFILE"       // a folder for CPU profiles
+)
+
+// TestBench runs the measurements that BENCH names, in order.
+func TestBench(t *testing.T) {
+	asked := os.Getenv(variableBench)
+	if asked == "" {
+		t.Skip("measures only by make bench")
+	}
+	names := strings.Split(asked, ",")
+	if asked == "all" {
+		names = order
+	}
+	for _, name := range names {
+		run := measurements[name]
+		if run == nil {
+			t.Fatalf("there is no measurement %q; there are %s", name, strings.Join(order, ", "))
+		}
+		t.Run(name, func(t *testing.T) { run(t) })
+	}
+}
+
+// The measurements, and the order in which all are done.
+var (
+	measurements = map[string]func(testing.TB){"small": benchSmall}
+	order        = []string{"small"}
+)
+
+// number reads a whole number from the environment.
+func number(tb testing.TB, variable string, otherwise int) int {
+	tb.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		tb.Fatalf("%s must be a whole number above 0, not %q", variable, text)
+	}
+	return n
+}
+
+func rounds(tb testing.TB) int { return number(tb, variableRounds, 3) }
+
+func roundTime(tb testing.TB) time.Duration {
+	return time.Duration(number(tb, variableSeconds, 4)) * time.Second
+}
+
+// figures are measured values by their names.
+type figures map[string]float64
+
+// alternate measures A, B, A, B, … and returns the medians of each.
+func alternate(tb testing.TB, targets []target, measure func(target) figures) []figures {
+	tb.Helper()
+	all := make([]map[string][]float64, len(targets))
+	for i := range all {
+		all[i] = map[string][]float64{}
+	}
+	for range rounds(tb) {
+		for i, t := range targets {
+			for name, v := range measure(t) {
+				all[i][name] = append(all[i][name], v)
+			}
+		}
+	}
+	medians := make([]figures, len(targets))
+	for i := range all {
+		medians[i] = figures{}
+		for name, values := range all[i] {
+			medians[i][name] = median(values)
+		}
+	}
+	return medians
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+// row is a line of a table: a figure of ours beside the other's.
+type row struct {
+	figure string
+	format string
+	target string // for the ratio, as text
+}
+
+// table prints what was measured, ours first, as Markdown.
+func table(title string, targets []target, medians []figures, rows ...row) {
+	fmt.Printf("\n### %s\n\n| | %s | %s | ratio | target |\n|---|---|---|---|---|\n", title, targets[0].name, targets[1].name)
+	for _, r := range rows {
+		a, b := medians[0][r.figure], medians[1][r.figure]
+		fmt.Printf("| %s | "+r.format+" | "+r.format+" | %.2f | %s |\n", r.figure, a, b, a/b, r.target)
+	}
+	fmt.Println()
+}
+
+// profile saves a CPU profile of one of our programs while a load runs, when
+// PROFILE names a folder for it.
+func profile(tb testing.TB, name string, t target, load func(during time.Duration)) {
+	tb.Helper()
+	dir := os.Getenv(variableProfile)
+	if dir == "" {
+		return
+	}
+	const seconds = 5
+	done := make(chan error, 1)
+	go func() {
+		b, err := t.get("/debug/pprof/profile?seconds=" + strconv.Itoa(seconds))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name+".pprof"), b, 0o600)
+		}
+		done <- err
+	}()
+	load(seconds * time.Second)
+	if err := <-done; err != nil {
+		tb.Error(err)
+	}
+}

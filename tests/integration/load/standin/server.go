@@ -1,0 +1,167 @@
+// Package standin is a server that stands in for workers and their browsers in
+// load tests. Towards the pool it is as many workers as one asks for: they
+// join, send heartbeats, start and end sessions. Towards a client it is a
+// WebSocket server that speaks no Playwright:
+//
+//   - a binary message of up to 64 KiB comes back as it is,
+//   - a larger one is swallowed,
+//   - the text "send N SIZE" is answered by N binary messages of SIZE bytes,
+//   - the text "count" is answered by the number of swallowed bytes so far.
+package standin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/load/ws"
+)
+
+// Gate decides about connections that name a session.
+type Gate interface {
+	// Start lets a connection in; the address is the one that it was made to.
+	Start(ctx context.Context, address string, headers map[string]string) (end func(), err error)
+}
+
+// EchoLimit is the size of the largest message that is echoed.
+const EchoLimit = 64 << 10
+
+// Serve answers connections until the listener closes. Without a gate, or when
+// they name no session, all are let in: that is what a plain balancer needs.
+func Serve(l net.Listener, g Gate) error {
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept: %w", err)
+		}
+		go serve(c, g)
+	}
+}
+
+func serve(raw net.Conn, g Gate) {
+	defer func() { _ = raw.Close() }()
+	request, err := ws.Accept(raw)
+	if err != nil {
+		return
+	}
+	if g != nil && request.Headers["x-pwdist-session"] != "" {
+		end, err := g.Start(context.Background(), request.Headers["host"], request.Headers)
+		if err != nil {
+			request.Refuse("403 Forbidden")
+			return
+		}
+		defer end()
+	}
+	conn, err := request.Upgrade()
+	if err != nil {
+		return
+	}
+	s := session{conn: conn}
+	s.run()
+	// Before its end is reported, so that a slot which Redis gives on is free.
+	_ = raw.Close()
+}
+
+type session struct {
+	conn      *ws.Conn
+	out       []byte
+	swallowed uint64
+}
+
+// scratch is what bulk is read into; connections that get none need none.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+func (s *session) run() {
+	for {
+		h, err := s.conn.Next()
+		if err == nil {
+			err = s.handle(h)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+var errOver = errors.New("closed")
+
+func (s *session) handle(h ws.Header) error {
+	if h.Size > EchoLimit {
+		return s.swallow(h)
+	}
+	switch h.Op {
+	case ws.Text:
+		b := make([]byte, h.Size)
+		if err := s.conn.Take(h, b); err != nil {
+			return err
+		}
+		return s.command(string(b))
+	case ws.Ping:
+		return s.reply(h, ws.Pong)
+	case ws.Close:
+		if err := s.reply(h, ws.Close); err != nil {
+			return err
+		}
+		return errOver
+	case ws.Pong:
+		return s.conn.Take(h, make([]byte, h.Size))
+	}
+	return s.reply(h, h.Op)
+}
+
+// reply sends a payload back under an opcode.
+func (s *session) reply(h ws.Header, op byte) error {
+	s.out = ws.AppendHead(s.out[:0], op, h.Size)
+	at := len(s.out)
+	for cap(s.out) < at+h.Size {
+		s.out = append(s.out[:cap(s.out)], 0)
+	}
+	s.out = s.out[:at+h.Size]
+	if err := s.conn.Take(h, s.out[at:]); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(s.out)
+	return err
+}
+
+func (s *session) swallow(h ws.Header) error {
+	b := scratch.Get().(*[]byte)
+	defer scratch.Put(b)
+	s.swallowed += uint64(h.Size)
+	return s.conn.Skip(h.Size, *b)
+}
+
+func (s *session) command(text string) error {
+	if text == "count" {
+		n := strconv.FormatUint(s.swallowed, 10)
+		_, err := s.conn.Write(append(ws.AppendHead(nil, ws.Text, len(n)), n...))
+		return err
+	}
+	fields := strings.Fields(text)
+	if len(fields) != 3 || fields[0] != "send" {
+		return fmt.Errorf("unknown command %q", text)
+	}
+	n, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return err
+	}
+	size, err := strconv.Atoi(fields[2])
+	if err != nil {
+		return err
+	}
+	message := ws.AppendHead(nil, ws.Binary, size)
+	message = append(message, make([]byte, size)...)
+	for range n {
+		if _, err := s.conn.Write(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
