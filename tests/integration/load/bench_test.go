@@ -40,8 +40,10 @@ func TestBench(t *testing.T) {
 
 // The measurements, and the order in which all are done.
 var (
-	measurements = map[string]func(testing.TB){"small": benchSmall}
-	order        = []string{"small"}
+	measurements = map[string]func(*testing.T){
+		"small": benchSmall, "bulk": benchBulk, "idle": benchIdle, "storm": benchStorm,
+	}
+	order = []string{"small", "bulk", "idle", "storm"}
 )
 
 // number reads a whole number from the environment.
@@ -109,7 +111,11 @@ func table(title string, targets []target, medians []figures, rows ...row) {
 	fmt.Printf("\n### %s\n\n| | %s | %s | ratio | target |\n|---|---|---|---|---|\n", title, targets[0].name, targets[1].name)
 	for _, r := range rows {
 		a, b := medians[0][r.figure], medians[1][r.figure]
-		fmt.Printf("| %s | "+r.format+" | "+r.format+" | %.2f | %s |\n", r.figure, a, b, a/b, r.target)
+		ratio := "–" // of what was too little to be seen
+		if b > 0 {
+			ratio = fmt.Sprintf("%.2f", a/b)
+		}
+		fmt.Printf("| %s | "+r.format+" | "+r.format+" | %s | %s |\n", r.figure, a, b, ratio, r.target)
 	}
 	fmt.Println()
 }
@@ -133,6 +139,22 @@ func profile(tb testing.TB, name string, t target, load func(during time.Duratio
 	}()
 	load(seconds * time.Second)
 	if err := <-done; err != nil {
+		tb.Error(err)
+	}
+}
+
+// heap saves a heap profile of one of our programs under the same condition.
+func heap(tb testing.TB, name string, t target) {
+	tb.Helper()
+	dir := os.Getenv(variableProfile)
+	if dir == "" || t.admin == "" {
+		return
+	}
+	b, err := t.get("/debug/pprof/heap")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+"-heap.pprof"), b, 0o600)
+	}
+	if err != nil {
 		tb.Error(err)
 	}
 }

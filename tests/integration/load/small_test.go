@@ -14,11 +14,11 @@ const (
 
 // benchSmall measures round trips of small messages: what a click, a locator or
 // an evaluate costs on its way.
-func benchSmall(tb testing.TB) {
-	r := newRig(tb)
+func benchSmall(t *testing.T) {
+	r := newRig(t)
 	port := r.standIn(1, 10*smallConns)
 	targets := []target{r.proxy(), r.haproxy(loopback(port))}
-	medians := smallFigures(tb, targets, func(t target) []*ws.Conn { return connectAll(tb, t.address, smallConns) }, "small")
+	medians := smallFigures(t, targets, func(to target) []*ws.Conn { return connectAll(t, to.address, smallConns) }, "small")
 	table("Small round trips: 200 bytes, 64 connections", targets, medians,
 		row{"round trips/s", "%.0f", ""}, row{"p50 µs", "%.0f", ""}, row{"p99 µs", "%.0f", ""},
 		row{"CPU-s per million round trips", "%.2f", "≤ 1.0"})
