@@ -41,9 +41,10 @@ func TestBench(t *testing.T) {
 // The measurements, and the order in which all are done.
 var (
 	measurements = map[string]func(*testing.T){
-		"small": benchSmall, "bulk": benchBulk, "idle": benchIdle, "storm": benchStorm,
+		"small": benchSmall, "bulk": benchBulk, "idle": benchIdle, "storm": benchStorm, "gate": benchGate,
+		"e2e": benchE2E, "steady": benchSteady,
 	}
-	order = []string{"small", "bulk", "idle", "storm"}
+	order = []string{"small", "bulk", "idle", "storm", "gate", "steady", "e2e"}
 )
 
 // number reads a whole number from the environment.

@@ -23,10 +23,11 @@ func benchBulk(t *testing.T) {
 	r := newRig(t)
 	port := r.standIn(1, 10*bulkConns)
 	targets := []target{r.proxy(), r.haproxy(loopback(port))}
-	bulk(t, targets, func(to target) []*ws.Conn { return connectAll(t, to.address, bulkConns) }, "bulk")
+	bulk(t, targets, func(to target) []*ws.Conn { return connectAll(t, to.address, bulkConns) }, "bulk", "Bulk",
+		row{"MB/s", "%.0f", "≥ 2.0"}, row{"CPU-s per GB", "%.3f", "≤ 0.5"})
 }
 
-func bulk(tb testing.TB, targets []target, open func(target) []*ws.Conn, name string) {
+func bulk(tb testing.TB, targets []target, open func(target) []*ws.Conn, name, title string, rows ...row) {
 	tb.Helper()
 	conns := map[string][]*ws.Conn{}
 	for _, t := range targets {
@@ -49,8 +50,7 @@ func bulk(tb testing.TB, targets []target, open func(target) []*ws.Conn, name st
 			cpu := t.cpu(tb) - before
 			return figures{"MB/s": n / 1e6 / took.Seconds(), "CPU-s per GB": cpu.Seconds() / n * 1e9}
 		})
-		table("Bulk, "+way.title+": 1 MiB messages, 8 connections", targets, medians,
-			row{"MB/s", "%.0f", "≥ 2.0"}, row{"CPU-s per GB", "%.3f", "≤ 0.5"})
+		table(title+", "+way.title+": 1 MiB messages, 8 connections", targets, medians, rows...)
 		profile(tb, name+"-"+way.name, targets[0], func(during time.Duration) { transfer(tb, conns[targets[0].name], during, way.run) })
 	}
 }

@@ -3,10 +3,11 @@
 // join, send heartbeats, start and end sessions. Towards a client it is a
 // WebSocket server that speaks no Playwright:
 //
-//   - a binary message of up to 64 KiB comes back as it is,
+//   - a message of up to 64 KiB comes back as it is,
 //   - a larger one is swallowed,
 //   - the text "send N SIZE" is answered by N binary messages of SIZE bytes,
-//   - the text "count" is answered by the number of swallowed bytes so far.
+//   - the text "count" is answered by the number of swallowed bytes so far,
+//   - the greeting of a worker is answered as a Playwright server would.
 package standin
 
 import (
@@ -102,7 +103,7 @@ func (s *session) handle(h ws.Header) error {
 		if err := s.conn.Take(h, b); err != nil {
 			return err
 		}
-		return s.command(string(b))
+		return s.text(b)
 	case ws.Ping:
 		return s.reply(h, ws.Pong)
 	case ws.Close:
@@ -138,26 +139,45 @@ func (s *session) swallow(h ws.Header) error {
 	return s.conn.Skip(h.Size, *b)
 }
 
-func (s *session) command(text string) error {
-	if text == "count" {
-		n := strconv.FormatUint(s.swallowed, 10)
-		_, err := s.conn.Write(append(ws.AppendHead(nil, ws.Text, len(n)), n...))
-		return err
+// text does what a text asks for.
+func (s *session) text(b []byte) error {
+	text := string(b)
+	switch {
+	case text == "count":
+		return s.say(strconv.FormatUint(s.swallowed, 10))
+	case strings.HasPrefix(text, "send "):
+		return s.send(strings.Fields(text)[1:])
+	case strings.Contains(text, greeting):
+		for _, answer := range answers {
+			if err := s.say(answer); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	fields := strings.Fields(text)
-	if len(fields) != 3 || fields[0] != "send" {
-		return fmt.Errorf("unknown command %q", text)
+	return s.say(text)
+}
+
+func (s *session) say(text string) error {
+	s.out = append(ws.AppendHead(s.out[:0], ws.Text, len(text)), text...)
+	_, err := s.conn.Write(s.out)
+	return err
+}
+
+// send sends so many messages of such a size.
+func (s *session) send(fields []string) error {
+	if len(fields) != 2 {
+		return fmt.Errorf("send takes a number and a size, not %q", fields)
 	}
-	n, err := strconv.Atoi(fields[1])
+	n, err := strconv.Atoi(fields[0])
 	if err != nil {
 		return err
 	}
-	size, err := strconv.Atoi(fields[2])
+	size, err := strconv.Atoi(fields[1])
 	if err != nil {
 		return err
 	}
-	message := ws.AppendHead(nil, ws.Binary, size)
-	message = append(message, make([]byte, size)...)
+	message := append(ws.AppendHead(nil, ws.Binary, size), make([]byte, size)...)
 	for range n {
 		if _, err := s.conn.Write(message); err != nil {
 			return err

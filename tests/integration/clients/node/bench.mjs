@@ -1,0 +1,72 @@
+// Measures sessions of a stock Playwright client. One JSON object as the argument says what:
+//   {"what": "pages", "endpoints": {name: url, …}, "count": n}   single sessions, the endpoints taking turns
+//   {"what": "steady", "endpoint": url, "clients": n, "seconds": s}   so many clients, each session after session
+// The answer is one JSON object on stdout.
+import { chromium } from 'playwright';
+
+// Needs no network, so that it measures the way to the browser and not the way from there.
+const address = 'data:text/html,<title>bench</title><input id=word><button onclick="document.title=word.value">go</button>';
+
+// One session: when it was connected, when its first page was there, and when all was done, in milliseconds.
+async function session(url, whole) {
+  const begin = performance.now();
+  const browser = await chromium.connect(url);
+  try {
+    const connected = performance.now();
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(address);
+    const firstPage = performance.now();
+    if (whole) {
+      for (let i = 0; i < 10; i++) {
+        await page.fill('#word', `value ${i}`);
+        await page.click('button');
+        if (await page.title() !== `value ${i}`) throw new Error('the page has another title');
+      }
+      await page.screenshot();
+    }
+    await context.close();
+    return { connect: connected - begin, firstPage: firstPage - begin, whole: performance.now() - begin };
+  } finally {
+    await browser.close();
+  }
+}
+
+const median = values => values.sort((a, b) => a - b)[values.length >> 1];
+
+async function pages({ endpoints, count }) {
+  const all = {};
+  for (const name in endpoints) all[name] = { connect: [], firstPage: [], whole: [] };
+  const names = Object.keys(endpoints);
+  // The first ones warm everything up and do not count.
+  for (let i = -3; i < count; i++) {
+    names.reverse();
+    for (const name of names) {
+      const took = await session(endpoints[name], true);
+      if (i >= 0) for (const part in took) all[name][part].push(took[part]);
+    }
+  }
+  for (const name in all) for (const part in all[name]) all[name][part] = median(all[name][part]);
+  return all;
+}
+
+async function steady({ endpoint, clients, seconds }) {
+  const begin = performance.now(), end = begin + seconds * 1000;
+  const failed = [];
+  let done = 0;
+  await Promise.all(Array.from({ length: clients }, async () => {
+    while (performance.now() < end) {
+      try {
+        await session(endpoint, false);
+        done++;
+      } catch (error) {
+        failed.push(error.message);
+      }
+    }
+  }));
+  return { sessions: done, failed, seconds: (performance.now() - begin) / 1000 };
+}
+
+const { what, ...args } = JSON.parse(process.argv[2]);
+console.log(JSON.stringify(await { pages, steady }[what](args)));
+process.exit(0);

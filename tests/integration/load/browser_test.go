@@ -1,0 +1,132 @@
+package load_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+const slots = 5
+
+// benchE2E measures what a user sees: sessions in a real Chromium, through the
+// pool and directly, which take turns.
+func benchE2E(t *testing.T) {
+	r := newRig(t)
+	chromium := findChromium(t)
+	r.realWorker(chromium)
+	proxy := r.proxy()
+	var got map[string]figures
+	node(t, map[string]any{
+		"what": "pages", "count": 10 * rounds(t),
+		"endpoints": map[string]string{"pool": "ws://" + proxy.address, "direct": r.launchServer(chromium)},
+	}, &got)
+	pool, direct := got["pool"], got["direct"]
+	pool["connect, ms more"], direct["connect, ms more"] = pool["connect"]-direct["connect"], 0
+	table("End to end in a real Chromium, medians in ms", []target{{name: "through the pool"}, {name: "direct"}}, []figures{pool, direct},
+		row{"connect", "%.1f", ""}, row{"connect, ms more", "%.1f", "≤ 1.5 more"}, row{"firstPage", "%.1f", "≤ 1.02"}, row{"whole", "%.1f", ""})
+}
+
+// benchSteady measures twice as many clients as there are slots, beside as many:
+// nobody is refused, and no slot stands empty while somebody waits.
+func benchSteady(t *testing.T) {
+	r := newRig(t)
+	r.realWorker(findChromium(t))
+	proxy := r.proxy()
+	run := func(clients int) figures {
+		var got struct {
+			Sessions float64
+			Failed   []string
+			Seconds  float64
+		}
+		node(t, map[string]any{
+			"what": "steady", "endpoint": "ws://" + proxy.address, "clients": clients, "seconds": 2 * roundTime(t).Seconds(),
+		}, &got)
+		if len(got.Failed) > 0 {
+			t.Errorf("of %d clients some were refused: %q", clients, got.Failed)
+		}
+		return figures{"sessions/s": got.Sessions / got.Seconds, "refused": float64(len(got.Failed))}
+	}
+	run(slots) // warms up
+	sides := []target{{name: "10 clients"}, {name: "5 clients"}}
+	medians := alternate(t, sides, func(side target) figures {
+		if side.name == sides[0].name {
+			return run(2 * slots)
+		}
+		return run(slots)
+	})
+	table("Steady: clients on 5 slots of a real worker, session after session", sides, medians,
+		row{"sessions/s", "%.2f", "≥ 0.97"}, row{"refused", "%.0f", "nobody"})
+}
+
+// realWorker starts a pwdist-worker with a real browser and waits for it.
+func (r *rig) realWorker(chromium string) {
+	r.tb.Helper()
+	listen, admin := loopback(harness.Port(r.tb)), loopback(harness.Port(r.tb))
+	p := r.start(harness.Command{
+		Name: "worker", Path: harness.Binary(r.tb, "pwdist-worker"),
+		Args: []string{
+			"--listen=" + listen, "--advertise=" + listen, "--admin.listen=" + admin, "--redis.url=" + r.redis,
+			"--log.level=warn", "--drain=1s", fmt.Sprintf("--slots=%d", slots), "--lifetime.sessions=0",
+			"--browser.executable=" + chromium, "--playwright.dir=" + harness.PlaywrightDir(),
+		},
+		Env: []string{"TMPDIR=" + r.dir},
+	})
+	t := target{admin: admin}
+	r.await(p, "the worker is ready", func() bool { _, err := t.get("/readyz"); return err == nil })
+}
+
+// launchServer starts Playwright's own server with the launch options that a
+// worker uses, and returns its URL.
+func (r *rig) launchServer(chromium string) string {
+	r.tb.Helper()
+	port := harness.Port(r.tb)
+	config, err := json.Marshal(map[string]any{
+		"executablePath": chromium, "headless": true, "chromiumSandbox": false, "args": []string{},
+		"host": "127.0.0.1", "port": port, "wsPath": "/direct",
+	})
+	require.NoError(r.tb, err)
+	path := filepath.Join(r.dir, "launch.json")
+	require.NoError(r.tb, os.WriteFile(path, config, 0o600))
+	p := r.start(harness.Command{
+		Name: "launch-server", Path: "node",
+		Args: []string{
+			filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/cli.js"), "launch-server",
+			"--browser", "chromium", "--config", path,
+		},
+		Env: []string{"TMPDIR=" + r.dir},
+	})
+	r.await(p, "the Playwright server listens", func() bool { return harness.Listens(loopback(port)) })
+	return "ws://" + loopback(port) + "/direct"
+}
+
+// findChromium names one browser for both ways.
+func findChromium(tb testing.TB) string {
+	tb.Helper()
+	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	tb.Fatal("found no Chromium: run deploy/local/install.sh browser")
+	return ""
+}
+
+// node runs the measuring client and reads its answer.
+func node(tb testing.TB, ask, answer any) {
+	tb.Helper()
+	text, err := json.Marshal(ask)
+	require.NoError(tb, err)
+	cmd := exec.CommandContext(tb.Context(), "node", "bench.mjs", string(text))
+	cmd.Dir = filepath.Join(harness.Root(), "tests/integration/clients/node")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	require.NoError(tb, err)
+	require.NoError(tb, json.Unmarshal(out, answer), "%s", out)
+}
