@@ -28,7 +28,7 @@ each = for module in $(MODULES); do echo "--- $$module"; (cd $$module && $(1)); 
 .PHONY: help
 help: ## show this list
 	@printf 'playwright-distributed: one WebSocket endpoint in front of many browsers\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nSettings of make up are explained at the top of deploy/local/up.sh.\n'
 
 .PHONY: up
@@ -73,6 +73,11 @@ bench: ## measure beside HAProxy: BENCH=small,bulk,… BENCH_ROUNDS=3 BENCH_SECO
 	@$(if $(PROFILE),mkdir -p '$(PROFILE)')
 	@cd tests/integration && BENCH='$(or $(BENCH),all)' BENCH_ROUNDS='$(BENCH_ROUNDS)' BENCH_SECONDS='$(BENCH_SECONDS)' \
 	PROFILE='$(if $(PROFILE),$(abspath $(PROFILE)))' go test -count=1 -timeout 30m -v -run '^TestBench$$' ./load
+
+.PHONY: bench-connections
+bench-connections: ## hold as many sessions as descriptors allow for DURATION=10m, then more over two proxies
+	@deploy/local/install.sh redis
+	@cd tests/integration && DURATION='$(or $(DURATION),10m)' go test -count=1 -timeout 60m -v -run '^TestConnections$$' ./load
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts

@@ -56,7 +56,10 @@ func openAll(tb testing.TB, n int, open func() (*ws.Conn, error)) []*ws.Conn {
 	return conns
 }
 
-var goodbye = ws.AppendMasked(nil, ws.Close, []byte{0x03, 0xE8})
+// normal is the status code 1000 of a close frame.
+var normal = []byte{0x03, 0xE8}
+
+var goodbye = ws.AppendMasked(nil, ws.Close, normal)
 
 // leave closes a session as a client does that is done.
 func leave(c *ws.Conn) error {

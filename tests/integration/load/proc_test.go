@@ -75,3 +75,13 @@ func (t target) settle(tb testing.TB) {
 	}
 	tb.Logf("%s is still busy", t.name)
 }
+
+// files is the number of descriptors that a target's process has open.
+func (t target) files(tb testing.TB) int {
+	tb.Helper()
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.process.PID()))
+	if err != nil {
+		tb.Error(err)
+	}
+	return len(list)
+}

@@ -28,8 +28,12 @@ type Workers struct {
 }
 
 type worker struct {
-	id     string
-	number int64
+	id string
+
+	// starting is held for reading by starts under way and for writing by a
+	// heartbeat, whose snapshot must know of each session whether it has started.
+	starting sync.RWMutex
+	number   int64
 
 	mu   sync.Mutex
 	live map[string]struct{}
@@ -97,10 +101,12 @@ func (w *Workers) Run(ctx context.Context) {
 }
 
 func (w *Workers) beat(ctx context.Context, one *worker) {
-	one.mu.Lock()
+	one.starting.Lock()
 	one.number++
+	one.mu.Lock()
 	b := state.Beat{Worker: one.id, Number: one.number, State: state.Ready, Missing: "worker_closed", Serving: slices.Collect(maps.Keys(one.live))}
 	one.mu.Unlock()
+	one.starting.Unlock()
 	reply, err := w.store.Heartbeat(ctx, b)
 	if ctx.Err() == nil && (err != nil || reply.Join || reply.Stale) {
 		fmt.Fprintln(os.Stderr, "stand-in: heartbeat of", one.id, "failed:", err, reply)
@@ -110,10 +116,10 @@ func (w *Workers) beat(ctx context.Context, one *worker) {
 // Leave takes all workers out of the pool.
 func (w *Workers) Leave(ctx context.Context) {
 	for _, one := range w.workers {
-		one.mu.Lock()
+		one.starting.Lock()
 		one.number++
 		number := one.number
-		one.mu.Unlock()
+		one.starting.Unlock()
 		if _, err := w.store.Leave(ctx, one.id, state.RetireDrain, number, true); err != nil {
 			fmt.Fprintln(os.Stderr, "stand-in: leave:", err)
 		}
@@ -132,28 +138,25 @@ func (w *Workers) Start(ctx context.Context, endpoint string, headers map[string
 	if err != nil {
 		return nil, fmt.Errorf("attempt: %w", err)
 	}
-	// In the list before it starts, as a heartbeat may pass meanwhile.
-	one.mu.Lock()
-	one.live[session] = struct{}{}
-	number := one.number
-	one.mu.Unlock()
-	forget := func() {
-		one.mu.Lock()
-		delete(one.live, session)
-		one.mu.Unlock()
-	}
-	answer, err := w.store.Start(ctx, session, one.id, attempt, rand.Text(), number)
+	one.starting.RLock()
+	defer one.starting.RUnlock()
+	answer, err := w.store.Start(ctx, session, one.id, attempt, rand.Text(), one.number)
 	if err == nil && answer != state.StartOK {
 		err = fmt.Errorf("the pool says %s", answer)
 	}
 	if err != nil {
-		forget()
 		return nil, err
 	}
+	one.mu.Lock()
+	one.live[session] = struct{}{}
+	one.mu.Unlock()
 	return func() {
-		forget()
-		if err := w.store.Finish(ctx, state.SideWorker, one.id, state.End{Session: session, Reason: "client_closed"}); err != nil {
+		err := w.store.Finish(ctx, state.SideWorker, one.id, state.End{Session: session, Reason: "client_closed"})
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "stand-in: finish:", err)
 		}
+		one.mu.Lock()
+		delete(one.live, session)
+		one.mu.Unlock()
 	}, nil
 }
