@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -107,10 +108,16 @@ func (e Events) Validate() error {
 // Admin is the private port for health, metrics and profiles. Group "admin".
 type Admin struct {
 	Listen string `koanf:"listen" doc:"Address of the private port for health checks, metrics and profiles, or unix:///path for a socket that only this user can open; empty for none. Keep it inside your network."`
+	// Token keeps strangers off an address that others reach. /healthz and
+	// /readyz stay open.
+	Token     string `koanf:"token" doc:"Secret that the admin port asks for, as 'Authorization: Bearer ...' or as the password of Basic; needed when admin.listen is neither on loopback nor a Unix socket. /healthz and /readyz need none." secret:"true"`
+	TokenFile string `koanf:"token_file" doc:"File that holds admin.token instead, such as a secret of Docker or Kubernetes; read for every request." example:"/run/secrets/admin-token"`
+	Insecure  bool   `koanf:"insecure" doc:"Let everybody in who reaches admin.listen, without admin.token. Only where the network keeps strangers out."`
 }
 
-// DefaultAdmin listens on port 9090 of all addresses.
-func DefaultAdmin() Admin { return Admin{Listen: ":9090"} }
+// DefaultAdmin listens on port 9090 of loopback, because profiles are not for
+// strangers.
+func DefaultAdmin() Admin { return Admin{Listen: "127.0.0.1:9090"} }
 
 // Validate implements the check of [Load].
 func (a Admin) Validate() error {
@@ -123,7 +130,35 @@ func (a Admin) Validate() error {
 		}
 		return nil
 	}
-	return ListenAddress("admin.listen", a.Listen)
+	if err := ListenAddress("admin.listen", a.Listen); err != nil {
+		return err
+	}
+	if a.Token != "" && a.TokenFile != "" {
+		return errors.New("admin.token and admin.token_file are both set: one of them is enough")
+	}
+	if !Loopback(a.Listen) && !a.Protected() && !a.Insecure {
+		return fmt.Errorf("admin.listen is %q, which others reach: set admin.token_file or PWDIST_ADMIN__TOKEN, or listen on 127.0.0.1 or unix:///path, or set admin.insecure where your network keeps strangers out", a.Listen)
+	}
+	return nil
+}
+
+// Protected tells whether the port asks for a secret.
+func (a Admin) Protected() bool { return a.Token != "" || a.TokenFile != "" }
+
+// Secret reads what the port asks for.
+func (a Admin) Secret() (string, error) {
+	if a.TokenFile == "" {
+		return a.Token, nil
+	}
+	text, err := os.ReadFile(a.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("admin.token_file: %s is empty", a.TokenFile)
+	}
+	return secret, nil
 }
 
 // Socket is the path of the Unix socket that Listen names, if it names one.
@@ -138,6 +173,17 @@ func ListenAddress(key, value string) error {
 		}
 	}
 	return fmt.Errorf("%s must be an address such as \":8080\" or \"127.0.0.1:8080\", not %q", key, value)
+}
+
+// Loopback tells whether nobody beyond this machine reaches an address to
+// listen on. A name other than localhost may be anything.
+func Loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // CommonAliases are the well-known variables that set settings of this

@@ -112,7 +112,7 @@ func (l *loader) loadEnv() {
 			f := l.fields.byEnv[name]
 			switch {
 			case f == nil:
-				if name != envConfig && !strings.HasPrefix(name, envUp) {
+				if _, alias := l.aliases[name]; !alias && name != envConfig && !strings.HasPrefix(name, envUp) {
 					unknown = append(unknown, name)
 				}
 				return "", nil
@@ -160,6 +160,10 @@ func (l *loader) set(f *field, text, place string) (string, any) {
 // setAll is set for a flag given several times: lists and maps add up, of
 // anything else the last counts.
 func (l *loader) setAll(f *field, texts []string, place string) (string, any) {
+	if f.secret && strings.HasPrefix(place, "--") {
+		l.problem("%s would show the secret to everybody who lists this machine's processes: use %s or a file", place, f.env)
+		return "", nil
+	}
 	var result any
 	for _, text := range texts {
 		value, err := f.parse(text, place)

@@ -86,7 +86,11 @@ func (l *loader) printHelp(w io.Writer, a about, defaults reflect.Value) error {
 	b.WriteString("\nSettings, by falling weight: flag, environment variable, file, default.\n")
 	for i := range l.fields.list {
 		f := &l.fields.list[i]
-		fmt.Fprintf(&b, "\n  --%s=%s\n", f.key, f.kind.placeholder())
+		if f.secret {
+			fmt.Fprintf(&b, "\n  %s (not as a flag, which others would see)\n", f.key)
+		} else {
+			fmt.Fprintf(&b, "\n  --%s=%s\n", f.key, f.kind.placeholder())
+		}
 		if f.doc != "" {
 			fmt.Fprintf(&b, "      %s\n", f.doc)
 		}

@@ -23,7 +23,7 @@ var statuses = map[refusal.Code]int{
 	refusal.UnknownBrowser: 400, refusal.BadQuery: 400, refusal.CDPClient: 400,
 	refusal.Unauthorized: 401, refusal.ForeignOrigin: 403, refusal.NotFound: 404, refusal.UpgradeRequired: 426,
 	refusal.NoVersion: 428, refusal.NoLabels: 428, refusal.NoIsolation: 428,
-	refusal.QueueFull: 429, refusal.TooManyClasses: 429,
+	refusal.QueueFull: 429, refusal.TooManyClasses: 429, refusal.AuthFailures: 429, refusal.TokenLimit: 429, refusal.TokenQueue: 429, refusal.Pending: 429,
 	refusal.DialFailed: 502, refusal.WaitTimeout: 503, refusal.Draining: 503, refusal.RedisUnavailable: 503,
 	refusal.OutOfDescriptors: 503, refusal.LeaseExpired: 503, refusal.Lost: 503,
 	refusal.NoAssignment: 403, refusal.WorkerFull: 503, refusal.BrowserDown: 503,

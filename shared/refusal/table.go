@@ -19,6 +19,7 @@ type Code string
 const (
 	UnknownBrowser  Code = "unknown_browser"
 	BadQuery        Code = "bad_query"
+	AuthFailures    Code = "auth_failures"
 	Unauthorized    Code = "unauthorized"
 	ForeignOrigin   Code = "foreign_origin"
 	NotFound        Code = "not_found"
@@ -31,6 +32,9 @@ const (
 
 	QueueFull      Code = "queue_full"
 	TooManyClasses Code = "too_many_classes"
+	TokenLimit     Code = "token_limit"
+	TokenQueue     Code = "token_queue"
+	Pending        Code = "pending"
 
 	DialFailed       Code = "dial_failed"
 	WaitTimeout      Code = "wait_timeout"
@@ -125,6 +129,9 @@ func rows() []Row {
 		mistake(Unauthorized, http.StatusUnauthorized,
 			"The token is missing or wrong.",
 			"Send one of the pool's tokens: ?token=... in the URL, or the header 'Authorization: Bearer ...' in the headers option of connect()."),
+		later(AuthFailures, http.StatusTooManyRequests, 10*time.Second,
+			"Too many connections from your address came without a valid token.",
+			"Stop trying until the token is right: ?token=... in the URL, or the header 'Authorization: Bearer ...' in the headers option of connect()."),
 		mistake(ForeignOrigin, http.StatusForbidden,
 			"A web page of another origin tried to connect.",
 			"Connect from a program, or have the operator allow this origin on the proxy."),
@@ -151,6 +158,16 @@ func rows() []Row {
 		later(TooManyClasses, http.StatusTooManyRequests, 5*time.Second,
 			"All slots are taken and too many different kinds of request are waiting already.",
 			"Try again later, or use fewer different combinations of browser, version, isolation and required labels at once."),
+
+		later(TokenLimit, http.StatusTooManyRequests, 5*time.Second,
+			"Your token has as many sessions as it may have at a time.",
+			"Close sessions that are not needed or try again when some have ended, or have the operator raise max_sessions of the token."),
+		later(TokenQueue, http.StatusTooManyRequests, 5*time.Second,
+			"All slots are taken, and your token fills its share of the queue.",
+			"Try again later, run fewer sessions at once, or have the operator raise queue_share of the token or add workers."),
+		later(Pending, http.StatusTooManyRequests, time.Second,
+			"Too many connections of your address have not sent their request.",
+			"Send requests at once and whole, or have the operator raise limits.pending."),
 
 		later(DialFailed, http.StatusBadGateway, time.Second,
 			"No worker that was tried answered.",

@@ -32,20 +32,20 @@ type Admin struct {
 	ln     net.Listener
 }
 
-// NewAdmin makes the port. The address is that of [config.Admin]: host:port,
+// NewAdmin makes the port. Its settings are those of [config.Admin]: host:port,
 // unix:///path for a socket that only this user can open, or empty for a port
 // that never listens.
-func NewAdmin(listen string, h *Health, reg *prometheus.Registry, log *zap.Logger) *Admin {
-	a := &Admin{listen: config.Admin{Listen: listen}, log: log, mux: http.NewServeMux()}
+func NewAdmin(listen config.Admin, h *Health, reg *prometheus.Registry, log *zap.Logger) *Admin {
+	a := &Admin{listen: listen, log: log, mux: http.NewServeMux()}
 	a.server = &http.Server{
-		Handler:           a.mux,
+		Handler:           guard(listen, a.mux, log),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ErrorLog:          zap.NewStdLog(log),
 	}
 	a.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
 	}))
-	a.Handle("GET /readyz", readiness(h))
+	a.Handle("GET /readyz", readiness(h, listen))
 	a.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		EnableOpenMetrics: true,
 		Registry:          reg,
@@ -59,10 +59,16 @@ func NewAdmin(listen string, h *Health, reg *prometheus.Registry, log *zap.Logge
 	return a
 }
 
-func readiness(h *Health) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+func readiness(h *Health, of config.Admin) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var a readyAnswer
 		a.Ready, a.Checks = h.Ready()
+		if of.Protected() && !knows(of, r) {
+			// A balancer needs no more than the status; the reasons name what is inside.
+			for i := range a.Checks {
+				a.Checks[i].Why = ""
+			}
+		}
 		w.Header().Set("Content-Type", "application/json")
 		if !a.Ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -81,6 +87,9 @@ func (a *Admin) Name() string { return "admin" }
 func (a *Admin) Start(ctx context.Context) error {
 	if a.listen.Listen == "" {
 		return nil
+	}
+	if _, err := a.listen.Secret(); err != nil {
+		return err
 	}
 	ln, err := listen(ctx, a.listen)
 	if err != nil {

@@ -36,6 +36,9 @@ func CheckHealth(ctx context.Context, a config.Admin) error {
 	if err != nil {
 		return err
 	}
+	if secret, err := a.Secret(); err == nil && secret != "" {
+		request.Header.Set("Authorization", "Bearer "+secret) // to be told the reasons too
+	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		return fmt.Errorf("nobody answers at %s: %w", a.Listen, errors.Unwrap(err))

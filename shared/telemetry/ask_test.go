@@ -21,7 +21,7 @@ import (
 // serve starts an admin port and returns what was asked for as its address.
 func serve(t *testing.T, listen string, h *telemetry.Health) config.Admin {
 	t.Helper()
-	a := telemetry.NewAdmin(listen, h, telemetry.NewRegistry("test"), zap.NewNop())
+	a := telemetry.NewAdmin(config.Admin{Listen: listen}, h, telemetry.NewRegistry("test"), zap.NewNop())
 	require.NoError(t, a.Start(context.Background()))
 	t.Cleanup(func() { require.NoError(t, a.Stop(context.Background())) })
 	if strings.HasPrefix(listen, "unix://") {
@@ -76,7 +76,7 @@ func TestAdminSocket(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
-	second := telemetry.NewAdmin("unix://"+path, telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
+	second := telemetry.NewAdmin(config.Admin{Listen: "unix://" + path}, telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
 	require.ErrorContains(t, second.Start(context.Background()), "address already in use")
 	require.NoError(t, telemetry.CheckHealth(context.Background(), config.Admin{Listen: "unix://" + path}), "the first one still serves")
 }

@@ -58,7 +58,7 @@ func TestReadyWhenAllChecksAre(t *testing.T) {
 // admin starts an admin port and returns a function that fetches a path.
 func admin(t *testing.T, h *telemetry.Health) (*telemetry.Admin, func(path string) (int, string)) {
 	t.Helper()
-	a := telemetry.NewAdmin("127.0.0.1:0", h, telemetry.NewRegistry("test"), zap.NewNop())
+	a := telemetry.NewAdmin(config.Admin{Listen: "127.0.0.1:0"}, h, telemetry.NewRegistry("test"), zap.NewNop())
 	a.Handle("GET /extra", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "extra") }))
 	require.NoError(t, a.Start(context.Background()))
 	t.Cleanup(func() { require.NoError(t, a.Stop(context.Background())) })
@@ -111,13 +111,13 @@ func TestAdminPortTaken(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = ln.Close() }()
-	a := telemetry.NewAdmin(ln.Addr().String(), telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
+	a := telemetry.NewAdmin(config.Admin{Listen: ln.Addr().String()}, telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
 	require.ErrorContains(t, a.Start(context.Background()), "admin port: listen tcp "+ln.Addr().String())
 	require.NoError(t, a.Stop(context.Background()))
 }
 
 func TestNoAdminPort(t *testing.T) {
-	a := telemetry.NewAdmin("", telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
+	a := telemetry.NewAdmin(config.Admin{}, telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
 	require.NoError(t, a.Start(context.Background()))
 	require.Empty(t, a.Addr())
 	require.NoError(t, a.Stop(context.Background()))
@@ -125,7 +125,7 @@ func TestNoAdminPort(t *testing.T) {
 
 // TestAdminStopCutsWhatRuns: a profile that still runs must not hold up the end.
 func TestAdminStopCutsWhatRuns(t *testing.T) {
-	a := telemetry.NewAdmin("127.0.0.1:0", telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
+	a := telemetry.NewAdmin(config.Admin{Listen: "127.0.0.1:0"}, telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop())
 	entered := make(chan struct{})
 	a.Handle("/slow", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(entered)

@@ -163,6 +163,10 @@ func (t *Ticket) refused(st state.Standing) error {
 	switch st.Reason {
 	case "queue_full":
 		return refusal.New(refusal.QueueFull, "%d clients wait already.", t.request.QueueLimit)
+	case "token_limit":
+		return refusal.New(refusal.TokenLimit, "Token %s may have %d, waiting ones included.", t.request.Token, t.request.TokenSessions)
+	case "token_queue":
+		return refusal.New(refusal.TokenQueue, "Of token %s %d may wait.", t.request.Token, t.request.TokenQueue)
 	case "lease_expired":
 		return refusal.New(refusal.LeaseExpired, "")
 	default:
@@ -258,6 +262,10 @@ func Reason(err error) string {
 		return "dial_failed"
 	case refusal.QueueFull:
 		return "queue_full"
+	case refusal.TokenLimit:
+		return "token_limit"
+	case refusal.TokenQueue:
+		return "token_queue"
 	default:
 		return "policy"
 	}

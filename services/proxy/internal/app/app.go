@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/edge"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/keys"
 	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
@@ -42,6 +44,7 @@ type proxy struct {
 	fleet   *fleet.Fleet
 	admit   *admit.Admitter
 	edge    *edge.Edge
+	tokens  *tokens.Store // nil when everybody is let in
 	// told is the admitter that Redis' health is told to; the connection is
 	// there before it.
 	told atomic.Pointer[admit.Admitter]
@@ -64,6 +67,9 @@ const (
 
 // Main runs a proxy and returns the exit code of its process.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "token" {
+		return tokens.Command(args[1:], os.Stdin, stdout, stderr)
+	}
 	cfg, warnings, outcome, err := Load(args, environ, stdout)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "pwdist-proxy:", err)
@@ -108,7 +114,10 @@ func serve(cfg Config, log *zap.Logger) error {
 		id: "p-" + admit.NewID()[:12], config: cfg, keys: pool, log: log,
 		health: telemetry.NewHealth(checkRedis, checkFleet, checkAccept), metrics: newMetrics(reg), failed: make(chan error, 1),
 	}
-	port := telemetry.NewAdmin(cfg.Admin.Listen, p.health, reg, log)
+	if err := p.openTokens(); err != nil {
+		return err
+	}
+	port := telemetry.NewAdmin(cfg.Admin, p.health, reg, log)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
 		port,
 		run.Func("redis", p.connectRedis, p.closeRedis),
@@ -169,6 +178,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	ro.Stall = p.config.Relay.Stall
 	p.edge = edge.New(edge.Options{
 		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins,
+		Tokens: p.tokens, HeaderTimeout: p.config.Limits.Request, Pending: p.config.Limits.Pending, Failures: p.config.Limits.Failures,
 		Pollers: pollers, Relay: ro, Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
 	}, p.accept)
 	p.told.Store(p.admit)
@@ -182,6 +192,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	p.tasks.Go(func() { p.fleet.Run(background) })
 	p.tasks.Go(func() { p.admit.Run(background) })
 	p.tasks.Go(func() { p.readInbox(background) })
+	p.followTokens(background)
 	select {
 	case <-p.fleet.Ready():
 		p.health.SetReady(checkFleet, true, "")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
@@ -20,6 +21,8 @@ type Config struct {
 	AllowedOrigins []string      `koanf:"allowed_origins" doc:"Web pages that may connect, by their Origin; others are refused so that no page a user visits can reach the pool. * allows all."`
 	Drain          time.Duration `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
 
+	Tokens tokens.Config `koanf:"tokens"`
+	Limits Limits        `koanf:"limits"`
 	Queue  Queue         `koanf:"queue"`
 	Dial   Dial          `koanf:"dial"`
 	Relay  Relay         `koanf:"relay"`
@@ -29,6 +32,13 @@ type Config struct {
 	Ended  Ended         `koanf:"ended"`
 	Admin  config.Admin  `koanf:"admin"`
 	Log    config.Log    `koanf:"log"`
+}
+
+// Limits bounds what strangers may take of the public port.
+type Limits struct {
+	Request  time.Duration `koanf:"request" doc:"How long a client may take from connecting to its complete request."`
+	Pending  int           `koanf:"pending" doc:"Connections of one address that have not sent their whole request after a second; above it the oldest is closed. Ten times as many may be in their first second. Loopback is not counted. 0 = no limit."`
+	Failures int           `koanf:"failures" doc:"Missing or wrong tokens of one address that are answered and logged in a minute; further ones are told to stop, with 429. 0 = no limit."`
 }
 
 // Queue bounds the waiting for a free slot.
@@ -61,6 +71,7 @@ func Defaults() Config {
 	st := state.DefaultOptions()
 	return Config{
 		Pool: "default", Listen: ":8080", DefaultBrowser: "chromium", Drain: 300 * time.Second,
+		Limits: Limits{Request: 10 * time.Second, Pending: 100, Failures: 20},
 		Queue:  Queue{Size: 100, Wait: 30 * time.Second, MaxWait: 10 * time.Minute},
 		Dial:   Dial{Timeout: 5 * time.Second, Attempts: 5},
 		Relay:  Relay{Stall: 120 * time.Second},
@@ -77,6 +88,7 @@ func Defaults() Config {
 // Load reads the settings.
 func Load(args, environ []string, stdout io.Writer) (Config, []string, config.Outcome, error) {
 	aliases := config.CommonAliases()
+	aliases["PWDIST_TOKENS"] = "tokens.list"
 	aliases["MAX_QUEUE_SIZE"] = "queue.size"
 	aliases["QUEUE_WAIT_TIMEOUT"] = "queue.wait"
 	aliases["DEFAULT_BROWSER_TYPE"] = "default_browser"
@@ -100,6 +112,12 @@ func validate(c *Config) error {
 	for _, o := range c.AllowedOrigins {
 		check(o == "*" || strings.Contains(o, "://"), "allowed_origins: %q is no origin: use the form https://app.example.com, or *", o)
 	}
+	if _, err := c.Tokens.Read(); err != nil {
+		errs = append(errs, err)
+	}
+	check(c.Limits.Request >= 100*time.Millisecond, "limits.request must be at least 100ms, not %s", c.Limits.Request)
+	check(c.Limits.Pending >= 0, "limits.pending must not be negative, not %d", c.Limits.Pending)
+	check(c.Limits.Failures >= 0, "limits.failures must not be negative, not %d", c.Limits.Failures)
 	check(c.Drain >= 0, "drain must not be negative, not %s", c.Drain)
 	check(c.Queue.Size >= 0, "queue.size must not be negative, not %d", c.Queue.Size)
 	check(c.Queue.Wait > 0, "queue.wait must be above 0, not %s", c.Queue.Wait)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
@@ -34,6 +35,12 @@ func TestBadSettings(t *testing.T) {
 		"listen":              {[]string{"--listen", "8080"}, `listen must be an address such as ":8080" or "127.0.0.1:8080", not "8080"`},
 		"default browser":     {[]string{"--default_browser", "chrome"}, `default_browser must be chromium, firefox or webkit, not "chrome"`},
 		"origin":              {[]string{"--allowed_origins", "app.example.com"}, `allowed_origins: "app.example.com" is no origin: use the form https://app.example.com, or *`},
+		"tokens file":         {[]string{"--tokens.file", "/no/such/file"}, "tokens.file: stat /no/such/file: no such file or directory"},
+		"tokens by flag":      {[]string{"--tokens.list", "[]"}, "--tokens.list would show the secret to everybody who lists this machine's processes: use PWDIST_TOKENS__LIST or a file"},
+		"request time":        {[]string{"--limits.request", "99ms"}, "limits.request must be at least 100ms, not 99ms"},
+		"pending":             {[]string{"--limits.pending", "-1"}, "limits.pending must not be negative, not -1"},
+		"failures":            {[]string{"--limits.failures", "-1"}, "limits.failures must not be negative, not -1"},
+		"open admin port":     {[]string{"--admin.listen", ":9090"}, "set admin.token_file or PWDIST_ADMIN__TOKEN"},
 		"drain":               {[]string{"--drain", "-1s"}, "drain must not be negative, not -1s"},
 		"queue size":          {[]string{"--queue.size", "-1"}, "queue.size must not be negative, not -1"},
 		"queue wait":          {[]string{"--queue.wait", "0s"}, "queue.wait must be above 0, not 0s"},
@@ -102,4 +109,29 @@ func TestOptionsOfTheScripts(t *testing.T) {
 		Heartbeat: 1, ProcessLease: 2, StartLease: 3, EventsMaxEntries: 4, EventsMaxAge: 5, EndedMax: 6, EndedAge: 7,
 		MaxClasses: d.MaxClasses, MaxFlavours: d.MaxFlavours,
 	}, o)
+}
+
+// TestTokensByEnvironment takes hashes only, and says what is wrong without the value.
+func TestTokensByEnvironment(t *testing.T) {
+	t.Parallel()
+	secret := tokens.NewSecret()
+	var out bytes.Buffer
+	c, warnings, _, err := Load(nil, []string{`PWDIST_TOKENS=[{"name":"ci","hash":"` + tokens.Hash(secret) + `"}]`}, &out)
+	require.NoError(t, err)
+	require.Empty(t, warnings)
+	require.True(t, c.Tokens.On())
+	set, err := c.Tokens.Read()
+	require.NoError(t, err)
+	got, err := set.Check(secret, time.Now())
+	require.NoError(t, err)
+	require.Equal(t, "ci", got.Name)
+
+	_, _, _, err = Load([]string{"--print-config"}, []string{`PWDIST_TOKENS=[{"name":"ci","hash":"` + tokens.Hash(secret) + `"}]`, "PWDIST_ADMIN__TOKEN=" + secret}, &out)
+	require.NoError(t, err)
+	require.NotContains(t, out.String(), tokens.Hash(secret))
+	require.NotContains(t, out.String(), secret)
+
+	_, _, _, err = Load(nil, []string{"PWDIST_TOKENS=[{name: ci, hash: " + secret + "}]"}, &out)
+	require.ErrorContains(t, err, "tokens.list: line 1: hash is the token itself")
+	require.NotContains(t, err.Error(), secret)
 }

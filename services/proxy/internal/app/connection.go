@@ -70,6 +70,7 @@ func (p *proxy) walk(u edge.Upgrade) {
 	session := admit.NewID()
 	ticket := p.admit.Open(state.Request{
 		Session: session, Demand: u.Ask.Demand, Name: u.Ask.Name, Labels: u.Ask.Labels, Client: u.Remote,
+		Token: u.Token.Name, TokenSessions: u.Token.MaxSessions, TokenQueue: u.Token.QueuePlaces(p.config.Queue.Size),
 	}, p.wait(u.Ask))
 
 	grant, conn, err := p.connect(ctx, ticket, u)
@@ -80,8 +81,9 @@ func (p *proxy) walk(u edge.Upgrade) {
 	ticket.Started()
 	p.metrics.connectSeconds.Observe(time.Since(began).Seconds())
 	p.metrics.started.Inc()
+	p.metrics.tokenStarted(u.Token.Name)
 	log := p.log.With(zap.String("session", session), zap.String("worker", grant.Worker))
-	log.Debug("session started", zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote))
+	log.Debug("session started", zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
 
 	p.running.add(session)
 	relayed, err := p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
@@ -99,7 +101,7 @@ func (p *proxy) walk(u edge.Upgrade) {
 // connect gets a grant and dials its worker, and another one as long as
 // workers fail and attempts are left.
 func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (state.Grant, *dial.Conn, error) {
-	up := dial.Upgrade{Header: u.Header, Proxy: p.id, Name: u.Ask.Name, Client: u.Remote}
+	up := dial.Upgrade{Header: u.Header, Proxy: p.id, Name: u.Ask.Name, Token: u.Token.Name, Client: u.Remote}
 	if len(u.Ask.Labels) > 0 {
 		b, _ := json.Marshal(u.Ask.Labels) // a string map always marshals
 		up.Labels = string(b)
@@ -173,6 +175,7 @@ func (p *proxy) give(u edge.Upgrade, session string, t *admit.Ticket, err error)
 
 func (p *proxy) refuse(u edge.Upgrade, no refusal.Refusal) {
 	p.metrics.refused(no.Code)
+	p.metrics.tokenRefused(u.Token.Name, no.Code)
 	u.Client.Refuse(no.AppendHTTP(nil))
 }
 

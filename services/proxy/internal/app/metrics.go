@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
@@ -20,6 +21,9 @@ type metrics struct {
 	bytes          *prometheus.CounterVec
 	messages       *prometheus.CounterVec
 	connectSeconds prometheus.Histogram
+	tokenSessions  *prometheus.CounterVec
+	tokenRefusals  *prometheus.CounterVec
+	tokenReloads   *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -31,14 +35,20 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: "pwdist_proxy_" + name, Help: help}, []string{label})
 	}
 	return &metrics{
-		started:      counter("sessions_started_total", "Sessions that reached their worker."),
-		ended:        vec("sessions_ended_total", "Sessions that ended, by reason as this proxy saw it.", "reason"),
-		refusals:     vec("refusals_total", "Clients that were refused, by code.", "code"),
-		left:         counter("clients_left_total", "Clients that left before they had a worker."),
-		dialFailures: counter("dial_failures_total", "Workers that could not be reached or did not accept."),
-		redisErrors:  counter("redis_errors_total", "Calls to Redis that failed."),
-		bytes:        vec("bytes_total", "Bytes relayed in ended sessions; up is from client to browser.", "direction"),
-		messages:     vec("messages_total", "WebSocket messages relayed in ended sessions; up is from client to browser.", "direction"),
+		started:       counter("sessions_started_total", "Sessions that reached their worker."),
+		ended:         vec("sessions_ended_total", "Sessions that ended, by reason as this proxy saw it.", "reason"),
+		refusals:      vec("refusals_total", "Clients that were refused, by code.", "code"),
+		left:          counter("clients_left_total", "Clients that left before they had a worker."),
+		dialFailures:  counter("dial_failures_total", "Workers that could not be reached or did not accept."),
+		redisErrors:   counter("redis_errors_total", "Calls to Redis that failed."),
+		bytes:         vec("bytes_total", "Bytes relayed in ended sessions; up is from client to browser.", "direction"),
+		messages:      vec("messages_total", "WebSocket messages relayed in ended sessions; up is from client to browser.", "direction"),
+		tokenSessions: vec("token_sessions_started_total", "Sessions that reached their worker, by the name of their token.", "token"),
+		tokenRefusals: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pwdist_proxy_token_refusals_total",
+			Help: "Clients with a valid token that were refused, by its name and by code.",
+		}, []string{"token", "code"}),
+		tokenReloads: vec("token_reloads_total", "Times that changed tokens came into force (ok), or could not be read (failed).", "result"),
 		connectSeconds: f.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "pwdist_proxy_connect_seconds",
 			Help:                        "From a client's request to its worker's answer, waiting included.",
@@ -49,6 +59,28 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) refused(c refusal.Code) { m.refusals.WithLabelValues(string(c)).Inc() }
+
+// The names of tokens are labels: there are as many as the operator has made.
+func (m *metrics) tokenStarted(name string) {
+	if name != "" {
+		m.tokenSessions.WithLabelValues(name).Inc()
+	}
+}
+
+func (m *metrics) tokenRefused(name string, c refusal.Code) {
+	if name != "" {
+		m.tokenRefusals.WithLabelValues(name, string(c)).Inc()
+	}
+}
+
+// tokensReloaded counts a reload, nil for one that failed.
+func (m *metrics) tokensReloaded(now *tokens.Set) {
+	if now == nil {
+		m.tokenReloads.WithLabelValues("failed").Inc()
+		return
+	}
+	m.tokenReloads.WithLabelValues("ok").Inc()
+}
 
 // gauges reads what is there at the moment of a scrape.
 type gauges struct {

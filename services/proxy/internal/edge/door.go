@@ -2,17 +2,21 @@ package edge
 
 import (
 	"bytes"
+	"container/list"
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lesismal/nbio"
 	"github.com/lesismal/nbio/nbhttp"
 	"golang.org/x/sys/unix"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 )
 
 // door is what the loop keeps for a client's connection. Until the request is
@@ -23,6 +27,10 @@ type door struct {
 	edge   *Edge
 	conn   *nbio.Conn
 	client atomic.Pointer[relay.Client]
+
+	address netip.Prefix  // of the client, as limits count it
+	since   time.Time     // when it was accepted
+	place   *list.Element // among the pending, whose lock holds it
 
 	mu     sync.Mutex // holds the descriptor until there is a client
 	scan   headScan
@@ -44,7 +52,24 @@ var (
 // open makes a connection's door, before the loop knows of it.
 func (e *Edge) open(c *nbio.Conn) {
 	if p, ok := c.Session().(*nbhttp.Parser); ok {
-		c.SetSession(&door{Parser: p, edge: e, conn: c})
+		d := &door{Parser: p, edge: e, conn: c, since: time.Now()}
+		if a := c.RemoteAddr(); a != nil {
+			d.address = addressOf(hostOf(a.String()))
+		}
+		c.SetSession(d)
+		if evict := e.pending.enter(d); evict != nil {
+			e.o.Refused(refusal.Pending)
+			evict.evict()
+		}
+	}
+}
+
+// evict has the loop see the end of a connection whose request is not complete.
+func (d *door) evict() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.client.Load() == nil && !d.closed {
+		_ = unix.Shutdown(d.conn.Hash(), unix.SHUT_RDWR)
 	}
 }
 
@@ -65,6 +90,7 @@ func (d *door) unwatched(err error) {
 	if c == nil && !d.closed {
 		d.closed = true
 		_ = unix.Close(d.conn.Hash())
+		d.edge.pending.leave(d)
 	}
 	d.mu.Unlock()
 	if c != nil {
@@ -174,6 +200,7 @@ func (e *Edge) adopt(w http.ResponseWriter) (*relay.Client, error) {
 	if d.client.Load() != nil || d.closed {
 		return nil, net.ErrClosed // a second request behind the first
 	}
+	e.pending.leave(d)
 	client, err := e.relay.Adopt(c, bytes.Clone(d.rest))
 	if err != nil {
 		d.closed = true

@@ -20,6 +20,7 @@ import (
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/dial"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 )
 
@@ -29,10 +30,18 @@ type Options struct {
 	DefaultBrowser string
 	AllowedOrigins []string // Origin headers that are let in; "*" lets in all
 	Pollers        int      // event loops
-	// HeaderTimeout is how long a client may take to send its request; 0 is 30 s.
+	// Tokens let clients in; nil lets in everybody.
+	Tokens *tokens.Store
+	// HeaderTimeout is how long a client may take to send its request; 0 is 10 s.
 	HeaderTimeout time.Duration
-	Relay         relay.Options
-	Log           *zap.Logger
+	// Pending bounds the connections of an address that is not loopback whose
+	// request is not complete; 0 = no limit.
+	Pending int
+	// Failures is how many wrong credentials of an address are answered in a
+	// minute, before it is told to stop; 0 = no limit.
+	Failures int
+	Relay    relay.Options
+	Log      *zap.Logger
 	// Refused counts refusals; it may be nil.
 	Refused func(refusal.Code)
 }
@@ -42,6 +51,7 @@ type Options struct {
 type Upgrade struct {
 	Client *relay.Client
 	Ask    Ask
+	Token  tokens.Token
 	Header http.Header // for the worker
 	Remote string      // the client's address, without the port
 }
@@ -55,12 +65,14 @@ type Edge struct {
 	accept   func(Upgrade)
 	draining atomic.Bool
 	buffers  sync.Pool
+	pending  *pending
+	failures *failures
 }
 
 const (
 	maxRequest    = 64 << 10
 	readSize      = 8 << 10
-	headerTimeout = 30 * time.Second
+	headerTimeout = 10 * time.Second
 )
 
 // New makes the port; accept gets every client that passed and must not block.
@@ -71,7 +83,7 @@ func New(o Options, accept func(Upgrade)) *Edge {
 	if o.HeaderTimeout <= 0 {
 		o.HeaderTimeout = headerTimeout
 	}
-	e := &Edge{o: o, accept: accept}
+	e := &Edge{o: o, accept: accept, pending: newPending(o.Pending), failures: newFailures(o.Failures)}
 	e.buffers.New = func() any { b := make([]byte, readSize); return &b }
 	logging.SetLogger(nbioLog{o.Log.Sugar()})
 	e.engine = nbhttp.NewEngine(nbhttp.Config{
@@ -137,26 +149,41 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 		client.Refuse(e.plain(r))
 		return
 	}
-	ask, err := e.ask(r)
+	remote := hostOf(r.RemoteAddr)
+	ask, token, err := e.ask(r, remote)
 	if err != nil {
 		client.Refuse(e.refusal(r, refusal.From(err)))
 		return
 	}
-	remote, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		remote = r.RemoteAddr
-	}
-	e.accept(Upgrade{Client: client, Ask: ask, Header: dial.Forwarded(r.Header), Remote: remote})
+	e.accept(Upgrade{Client: client, Ask: ask, Token: token, Header: dial.Forwarded(r.Header), Remote: remote})
 }
 
-func (e *Edge) ask(r *http.Request) (Ask, error) {
+// hostOf is an address without its port.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+// ask reads who wants what. Strangers learn nothing about the rest of their
+// request, and a web page learns nothing about its token.
+func (e *Edge) ask(r *http.Request, remote string) (Ask, tokens.Token, error) {
 	if e.draining.Load() {
-		return Ask{}, refusal.New(refusal.Draining, "")
+		return Ask{}, tokens.Token{}, refusal.New(refusal.Draining, "")
 	}
-	if origin := r.Header.Get("Origin"); origin != "" && !e.allowed(origin) {
-		return Ask{}, refusal.New(refusal.ForeignOrigin, "The page is of %s.", clip(origin))
+	for _, origin := range r.Header.Values("Origin") {
+		if !e.allowed(origin) {
+			return Ask{}, tokens.Token{}, refusal.New(refusal.ForeignOrigin, "The page is of %s.", clip(origin))
+		}
 	}
-	return parse(r, e.o.DefaultBrowser)
+	token, err := e.authorize(r, remote)
+	if err != nil {
+		return Ask{}, tokens.Token{}, err
+	}
+	ask, err := parse(r, e.o.DefaultBrowser)
+	return ask, token, err
 }
 
 func (e *Edge) allowed(origin string) bool {

@@ -108,7 +108,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 	w.register(reg)
 
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: w.registrar.Done()},
-		telemetry.NewAdmin(cfg.Admin.Listen, w.health, reg, log),
+		telemetry.NewAdmin(cfg.Admin, w.health, reg, log),
 		run.Func("port", w.gate.Listen, w.gate.Close),
 		w.browser,
 		run.Func("redis", w.connect, w.disconnect),
