@@ -236,9 +236,24 @@ func bodiless(r *http.Request, answer []byte) []byte {
 const websocketVersion = "13"
 
 func isUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ContentLength <= 0 && len(r.TransferEncoding) == 0 &&
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && sound(r.Header) && r.ContentLength <= 0 && len(r.TransferEncoding) == 0 &&
 		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
 		r.Header.Get("Sec-Websocket-Key") != "" && r.Header.Get("Sec-Websocket-Version") == websocketVersion
+}
+
+// sound tells whether headers may be passed on: nbio lets control characters
+// through, which the next parser may read otherwise.
+func sound(h http.Header) bool {
+	for name, values := range h {
+		for _, text := range append([]string{name}, values...) {
+			for i := range len(text) {
+				if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // nbioLog puts the library's lines into ours.

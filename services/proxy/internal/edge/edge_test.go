@@ -84,6 +84,8 @@ func TestAnswers(t *testing.T) {
 		"devtools":            {get("/devtools/browser/1"), 400, refusal.CDPClient, "connect("},
 		"no WebSocket":        {get("/"), 426, refusal.UpgradeRequired, "Playwright client"},
 		"no WebSocket, HEAD":  {"HEAD / HTTP/1.1\r\nHost: pool\r\n\r\n", 426, refusal.UpgradeRequired, ""},
+		"control in a header": {strings.Replace(upgrade("/", stock...), "Host: pool", "X-Odd: a\x03b", 1), 426, refusal.UpgradeRequired, ""},
+		"upgrade by HTTP/1.0": {strings.Replace(upgrade("/", stock...), "HTTP/1.1", "HTTP/1.0", 1), 426, refusal.UpgradeRequired, ""},
 		"HTTP/1.0":            {"GET / HTTP/1.0\r\n\r\n", 426, refusal.UpgradeRequired, "Playwright client"},
 		"old WebSocket":       {strings.Replace(upgrade("/", stock...), "Version: 13", "Version: 8", 1), 426, refusal.UpgradeRequired, ""},
 		"no key":              {strings.Replace(upgrade("/", stock...), "Sec-WebSocket-Key", "X-Key", 1), 426, refusal.UpgradeRequired, ""},
