@@ -229,3 +229,21 @@ func TestPendingFromOutside(t *testing.T) {
 	require.Equal(t, here, receive(t, p.upgrades).Remote)
 	require.Eventually(t, func() bool { return p.pending.len() <= 3 }, patience, time.Millisecond)
 }
+
+// TestPendingAreNoClients counts nobody whose request is complete: they may wait for long.
+func TestPendingAreNoClients(t *testing.T) {
+	here := outside(t)
+	p := serve(t, func(o *Options) { o.Listen = here + ":0"; o.Pending = 3 })
+	for range 3 * 3 * pendingBurst { // more than may be unfinished at once
+		p.send(upgrade("/", stock...))
+		u := receive(t, p.upgrades)
+		require.Zero(t, p.pending.len())
+		select {
+		case <-u.Client.Done():
+			t.Fatal("it was closed")
+		default:
+		}
+	}
+	p.dial()
+	require.Eventually(t, func() bool { return p.pending.len() == 1 }, patience, time.Millisecond)
+}

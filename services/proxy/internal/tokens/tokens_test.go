@@ -214,7 +214,10 @@ func TestBrokenReload(t *testing.T) {
 		r.await("it is said", func() bool { return r.logs.FilterMessageSnippet("cannot read the tokens again").Len() > before })
 		require.True(t, r.knows(one))
 	}
+	seen := func() int { return r.logs.FilterField(zap.String("why", "file changed")).Len() }
+	before := seen()
 	require.NoError(t, os.Remove(path))
+	r.await("it is seen to be gone", func() bool { return seen() > before })
 	r.hup <- os.Interrupt
 	r.await("SIGHUP is heard", func() bool { return r.logs.FilterField(zap.String("why", "SIGHUP")).Len() > 0 })
 	require.True(t, r.knows(one))
