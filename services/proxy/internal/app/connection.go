@@ -58,13 +58,7 @@ func (p *proxy) hopeless(d state.Demand) (refusal.Refusal, bool) {
 func (p *proxy) walk(u edge.Upgrade) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
-		select {
-		case <-u.Client.Done():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	u.Client.OnLeave(cancel)
 
 	began := time.Now()
 	session := admit.NewID()
@@ -82,17 +76,18 @@ func (p *proxy) walk(u edge.Upgrade) {
 	p.metrics.connectSeconds.Observe(time.Since(began).Seconds())
 	p.metrics.started.Inc()
 	p.metrics.tokenStarted(u.Token.Name)
-	log := p.log.With(zap.String("session", session), zap.String("worker", grant.Worker))
-	log.Debug("session started", zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
+	// A logger of its own would cost every session a kilobyte for as long as it runs.
+	p.log.Debug("session started", zap.String("session", session), zap.String("worker", grant.Worker),
+		zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
 
 	p.running.add(session)
 	relayed, err := p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
 		p.ended(session, r)
-		log.Debug("session ended", zap.String("reason", r.Reason))
+		p.log.Debug("session ended", zap.String("session", session), zap.String("reason", r.Reason))
 	})
 	p.running.set(session, relayed)
 	if err != nil {
-		log.Warn("cannot relay the session", zap.Error(err))
+		p.log.Warn("cannot relay the session", zap.String("session", session), zap.String("worker", grant.Worker), zap.Error(err))
 		p.ended(session, relay.Result{Reason: relay.ReasonLost})
 		p.refuse(u, refusal.New(refusal.OutOfDescriptors, ""))
 	}

@@ -23,7 +23,7 @@ import (
 // complete it reads for nbio's parser, from a descriptor that is its own; then
 // the relay has it.
 type door struct {
-	*nbhttp.Parser
+	parser *nbhttp.Parser // nil once there is a client
 	edge   *Edge
 	conn   *nbio.Conn
 	client atomic.Pointer[relay.Client]
@@ -52,7 +52,7 @@ var (
 // open makes a connection's door, before the loop knows of it.
 func (e *Edge) open(c *nbio.Conn) {
 	if p, ok := c.Session().(*nbhttp.Parser); ok {
-		d := &door{Parser: p, edge: e, conn: c, since: time.Now()}
+		d := &door{parser: p, edge: e, conn: c, since: time.Now()}
 		if a := c.RemoteAddr(); a != nil {
 			d.address = addressOf(hostOf(a.String()))
 		}
@@ -72,6 +72,12 @@ func (d *door) evict() {
 		_ = unix.Shutdown(d.conn.Hash(), unix.SHUT_RDWR)
 	}
 }
+
+// UnderlayerConn is part of nbhttp.ParserCloser; nobody calls it.
+func (d *door) UnderlayerConn() net.Conn { return nil }
+
+// Parse is part of nbhttp.ParserCloser; nobody calls it.
+func (d *door) Parse([]byte) error { return errors.ErrUnsupported }
 
 // CloseAndClean is called when the loop does not watch the connection any more.
 // The parser is left to the garbage collector.
@@ -141,8 +147,10 @@ func (d *door) feed(b []byte) error {
 	head := d.scan.end(b)
 	d.rest = b[head:]
 	for _, part := range [][]byte{b[:head], d.rest} {
-		err := d.Parse(part)
+		err := d.parser.Parse(part)
 		if d.client.Load() != nil || d.closed {
+			// Most connections live long, and need neither any more.
+			d.parser, d.rest = nil, nil
 			return nil
 		}
 		if err != nil {

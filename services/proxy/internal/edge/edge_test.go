@@ -186,21 +186,21 @@ func TestSlow(t *testing.T) {
 func TestWaits(t *testing.T) {
 	p := serve(t, func(o *Options) { o.HeaderTimeout = 50 * time.Millisecond })
 	c := p.send(upgrade("/", stock...))
-	u := receive(t, p.upgrades)
+	left := leaves(receive(t, p.upgrades))
 	select {
-	case <-u.Client.Done():
+	case <-left:
 		t.Fatal("it was closed")
 	case <-time.After(200 * time.Millisecond):
 	}
 	_ = c.Close()
-	receive(t, u.Client.Done())
+	receive(t, left)
 }
 
 func TestDrain(t *testing.T) {
 	p := serve(t)
 	open := p.dial()
 	p.send(upgrade("/", stock...))
-	waits := receive(t, p.upgrades)
+	left := leaves(receive(t, p.upgrades))
 	p.Drain()
 
 	_, err := net.DialTimeout("tcp", p.Addr().String(), time.Second)
@@ -213,13 +213,13 @@ func TestDrain(t *testing.T) {
 	require.Equal(t, string(refusal.Draining), r.Header.Get(refusal.HeaderCode))
 
 	select {
-	case <-waits.Client.Done():
+	case <-left:
 		t.Fatal("a client that waited was closed")
 	default:
 	}
 	p.Drain() // twice is once
 	p.Edge.relay.Close()
-	receive(t, waits.Client.Done())
+	receive(t, left)
 }
 
 func TestAddressTaken(t *testing.T) {

@@ -121,6 +121,13 @@ func receive[T any](t testing.TB, ch <-chan T) T {
 	}
 }
 
+// leaves returns a channel that is closed when the client leaves.
+func leaves(u Upgrade) <-chan struct{} {
+	left := make(chan struct{})
+	u.Client.OnLeave(func() { close(left) })
+	return left
+}
+
 // record keeps everything that is logged.
 type record struct {
 	mu sync.Mutex

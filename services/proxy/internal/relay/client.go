@@ -16,32 +16,36 @@ const (
 
 // Client is a client's connection between its request and its worker.
 type Client struct {
-	relay *Relay
-	leg   *leg
+	leg
 	early []byte
-	done  chan struct{}
 
-	mu     sync.Mutex // holds the descriptor while it is not a session's
-	state  clientState
-	linger *time.Timer
+	waits   sync.Mutex // holds the descriptor while it is not a session's
+	state   clientState
+	onLeave func()
+	linger  *time.Timer
 }
 
-// Done is closed when the client has left before it got a worker.
-func (c *Client) Done() <-chan struct{} { return c.done }
-
-// Ready and CloseAndClean are what a client's Watched passes on.
-func (c *Client) Ready() { c.leg.Ready() }
-
-// CloseAndClean tells that the loop does not watch the connection any more.
-func (c *Client) CloseAndClean(err error) { c.leg.CloseAndClean(err) }
+// OnLeave sets what is called, once, when the client leaves before it has a
+// worker; at once if it has left already. It must not block.
+func (c *Client) OnLeave(f func()) {
+	c.waits.Lock()
+	defer c.waits.Unlock()
+	switch c.state {
+	case waiting:
+		c.onLeave = f
+	case gone:
+		f()
+	case taken, answered:
+	}
+}
 
 // left runs when the client has closed.
 func (c *Client) left() { c.drop() }
 
 // drop closes a connection that nobody waits for any more.
 func (c *Client) drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.waits.Lock()
+	defer c.waits.Unlock()
 	if c.state == waiting || c.state == answered {
 		c.close()
 	}
@@ -49,9 +53,11 @@ func (c *Client) drop() {
 
 func (c *Client) close() {
 	if c.state == waiting {
-		close(c.done)
+		if c.onLeave != nil {
+			c.onLeave()
+		}
 	}
-	c.state = gone
+	c.state, c.onLeave = gone, nil
 	c.relay.forget(c)
 	c.leg.close()
 	if c.linger != nil {
@@ -63,8 +69,8 @@ func (c *Client) close() {
 // taken the answer, or after the linger time. The answer must be small enough
 // for the kernel to take whole.
 func (c *Client) Refuse(response []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.waits.Lock()
+	defer c.waits.Unlock()
 	if c.state != waiting {
 		return
 	}
@@ -73,18 +79,18 @@ func (c *Client) Refuse(response []byte) {
 		return
 	}
 	c.leg.shutdownWrite()
-	c.state = answered
+	c.state, c.onLeave = answered, nil
 	c.linger = time.AfterFunc(c.relay.options.Linger, c.drop)
 }
 
 // take makes the connection its session's; false when the client has left.
 func (c *Client) take(s *Session) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.waits.Lock()
+	defer c.waits.Unlock()
 	if c.state != waiting {
 		return false
 	}
-	c.state = taken
+	c.state, c.onLeave, c.early = taken, nil, nil
 	c.relay.forget(c)
 	c.leg.session.Store(s)
 	return true

@@ -34,7 +34,7 @@ type leg struct {
 
 	mu      sync.Mutex
 	watched *nbio.Conn
-	numbers []int // descriptors; the first is fd
+	numbers []int // descriptors that it was registered under, beside fd
 	closed  bool
 }
 
@@ -86,7 +86,7 @@ func (l *leg) rewatch() error {
 		return err
 	}
 	c.SetSession(l)
-	// The earlier number is kept until the end, so that nobody gets its events.
+	// Every number is kept until the end, so that nobody gets its events.
 	l.numbers = append(l.numbers, c.Hash())
 	return l.register(c)
 }
@@ -170,6 +170,7 @@ func (l *leg) close() {
 	}
 	l.closed = true
 	_ = l.watched.Close()
+	closeFD(l.fd)
 	for _, fd := range l.numbers {
 		closeFD(fd)
 	}

@@ -216,11 +216,11 @@ func (d *dir) park() {
 	d.room = f
 }
 
-// passEnd tells dst that nothing more comes.
+// passEnd tells dst that nothing more comes: by FIN, which at the end of the
+// second direction is that of closing the connection.
 func (d *dir) passEnd() {
 	d.closed = true
-	d.dst.shutdownWrite()
-	d.session.dirOver()
+	d.session.dirOver(d.dst.shutdownWrite)
 }
 
 // injectClose puts a close frame between two frames of the worker, whose

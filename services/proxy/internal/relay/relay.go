@@ -108,8 +108,8 @@ func (r *Relay) Close() {
 // passes on to the Client from now on. early is what the client has sent behind
 // its request.
 func (r *Relay) Adopt(conn *nbio.Conn, early []byte) (*Client, error) {
-	c := &Client{relay: r, early: early, done: make(chan struct{})}
-	c.leg = &leg{relay: r, fd: conn.Hash(), side: clientSide, client: c, watched: conn, numbers: []int{conn.Hash()}}
+	c := &Client{leg: leg{relay: r, fd: conn.Hash(), side: clientSide, watched: conn}, early: early}
+	c.client = c
 	_ = conn.SetReadDeadline(time.Time{})
 	r.mu.Lock()
 	defer r.mu.Unlock()

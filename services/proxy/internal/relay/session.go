@@ -33,6 +33,7 @@ type closing struct {
 type Session struct {
 	relay   *Relay
 	legs    [2]*leg
+	worker  leg
 	dirs    [2]dir // by the side they read from
 	running atomic.Int32
 	closing atomic.Pointer[closing]
@@ -55,14 +56,15 @@ type Session struct {
 // session that ends at once. After an error nothing was sent to the client and
 // the worker's connection is closed.
 func (r *Relay) Start(c *Client, worker net.Conn, head, early []byte, onEnd func(Result)) (*Session, error) {
-	conn, err := nbio.NBConn(Hide(worker))
+	conn, err := nbio.NBConn(nameless{hidden{worker}})
 	if err != nil {
 		_ = worker.Close()
 		return nil, err
 	}
-	w := &leg{relay: r, fd: conn.Hash(), side: workerSide, numbers: []int{conn.Hash()}}
+	s := &Session{relay: r, onEnd: onEnd, worker: leg{relay: r, fd: conn.Hash(), side: workerSide}}
+	w := &s.worker
 	conn.SetSession(w)
-	s := &Session{relay: r, onEnd: onEnd, legs: [2]*leg{c.leg, w}}
+	s.legs = [2]*leg{&c.leg, w}
 	s.running.Store(int32(len(s.dirs)))
 	for side := range s.dirs {
 		d := &s.dirs[side]
@@ -104,8 +106,9 @@ func (s *Session) sideOver(first side) {
 	}
 }
 
-// dirOver runs when one direction has delivered everything.
-func (s *Session) dirOver() {
+// dirOver runs when one direction has delivered everything. tell lets its
+// receiver know, unless its connection is closed now anyhow.
+func (s *Session) dirOver(tell func()) {
 	s.mu.Lock()
 	s.over++
 	both := s.over == len(s.dirs)
@@ -115,6 +118,8 @@ func (s *Session) dirOver() {
 	s.mu.Unlock()
 	if both {
 		s.end()
+	} else {
+		tell()
 	}
 }
 

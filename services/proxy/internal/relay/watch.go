@@ -34,12 +34,21 @@ func Hide(conn net.Conn) net.Conn { return hidden{conn} }
 
 type hidden struct{ net.Conn }
 
+// LocalAddr is nil: nbio would keep it for as long as the connection lives, and
+// nobody asks.
+func (hidden) LocalAddr() net.Addr { return nil }
+
 func (h hidden) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := h.Conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
 	return nil, errors.New("relay: not a socket")
 }
+
+// nameless is a hidden connection without addresses.
+type nameless struct{ hidden }
+
+func (nameless) RemoteAddr() net.Addr { return nil }
 
 // descriptor is a socket that is registered once more: nbio makes itself
 // another number for it.
