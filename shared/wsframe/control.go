@@ -61,3 +61,32 @@ func cut(s string, n int) string {
 	}
 	return s[:n]
 }
+
+// PingSize is the length of a ping frame with so long a payload, which must fit.
+func PingSize(payload int, masked bool) int {
+	if masked {
+		return 2 + 4 + payload
+	}
+	return 2 + payload
+}
+
+// OnlyPong returns the payload of the pong frame that b is, unmasked; ok is
+// false if b is anything else, or more than that. b must begin where a frame
+// does. masked tells whether frames of this direction are.
+func OnlyPong(b []byte, masked bool) (payload []byte, ok bool) {
+	if len(b) < 2 || b[0] != bitFin|opPong || b[1]&^bitMask > maxControl || masked != (b[1]&bitMask != 0) {
+		return nil, false
+	}
+	n := int(b[1] &^ bitMask)
+	if len(b) != PingSize(n, masked) {
+		return nil, false
+	}
+	if !masked {
+		return b[2:], true
+	}
+	payload = make([]byte, n)
+	for i := range payload {
+		payload[i] = b[6+i] ^ b[2+i&3]
+	}
+	return payload, true
+}

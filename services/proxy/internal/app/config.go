@@ -57,6 +57,8 @@ type Dial struct {
 // Relay bounds what a session may take.
 type Relay struct {
 	Stall   time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
+	Ping    time.Duration `koanf:"ping" doc:"A side that says nothing for so long is sent a WebSocket ping, which also keeps balancers from cutting idle sessions. 0 = no pings."`
+	Dead    time.Duration `koanf:"dead" doc:"A side that answers no ping for so long, with nothing else waiting for it, is given up."`
 	Pollers int           `koanf:"pollers" doc:"Event loops. 0 = one for every two processors."`
 }
 
@@ -74,7 +76,7 @@ func Defaults() Config {
 		Limits: Limits{Request: 10 * time.Second, Pending: 100, Failures: 20},
 		Queue:  Queue{Size: 100, Wait: 30 * time.Second, MaxWait: 10 * time.Minute},
 		Dial:   Dial{Timeout: 5 * time.Second, Attempts: 5},
-		Relay:  Relay{Stall: 120 * time.Second},
+		Relay:  Relay{Stall: 120 * time.Second, Ping: 20 * time.Second, Dead: 60 * time.Second},
 		Redis:  config.DefaultRedis(),
 		Timing: config.DefaultTiming(),
 		Events: config.DefaultEvents(),
@@ -126,6 +128,8 @@ func validate(c *Config) error {
 		"dial.timeout (%s) must be above 0 and below timing.start_lease (%s)", c.Dial.Timeout, c.Timing.StartLease)
 	check(c.Dial.Attempts >= 1, "dial.attempts must be at least 1, not %d", c.Dial.Attempts)
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
+	check(c.Relay.Ping == 0 || c.Relay.Ping >= time.Second, "relay.ping must be at least 1s, or 0 for none, not %s", c.Relay.Ping)
+	check(c.Relay.Ping == 0 || c.Relay.Dead >= c.Relay.Ping, "relay.dead (%s) must not be below relay.ping (%s)", c.Relay.Dead, c.Relay.Ping)
 	check(c.Relay.Pollers >= 0, "relay.pollers must not be negative, not %d", c.Relay.Pollers)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
 	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)

@@ -31,6 +31,8 @@ type leg struct {
 	// over tells that no event comes any more, because the peer sends nothing
 	// new: what is there must be read to its end.
 	over atomic.Bool
+	// unanswered is the number of our pings since the peer was heard last.
+	unanswered atomic.Int32
 
 	mu      sync.Mutex
 	watched *nbio.Conn
@@ -117,21 +119,13 @@ func classify(n int, err error) outcome {
 }
 
 func (l *leg) read(p []byte) (int, outcome) {
-	for {
-		n, err := unix.Read(l.fd, p)
-		if !errors.Is(err, unix.EINTR) {
-			return n, classify(n, err)
-		}
-	}
+	n, err := receive(l.fd, p)
+	return n, classify(n, err)
 }
 
 func (l *leg) write(p []byte) (int, outcome) {
-	for {
-		n, err := unix.Write(l.fd, p)
-		if !errors.Is(err, unix.EINTR) {
-			return n, classify(n, err)
-		}
-	}
+	n, err := send(l.fd, p)
+	return n, classify(n, err)
 }
 
 // room calls back when the connection can take something again, or never will.

@@ -30,6 +30,8 @@ type dir struct {
 	// blocked: dst takes no more for now. waiting: somebody waits for room there.
 	blocked, waiting atomic.Bool
 	moved            atomic.Bool   // dst took something since the stall watch looked
+	heard            atomic.Bool   // src sent something since the keeper looked
+	ping             atomic.Bool   // dst is to be pinged
 	bytes            atomic.Uint64 // that src sent behind the handshake
 
 	// Owned by the pump.
@@ -123,6 +125,9 @@ func (d *dir) pump() (more bool) {
 		if !d.ended && d.src.side == workerSide && d.session.closing.Load() != nil && d.injectClose() {
 			continue
 		}
+		if d.ping.Load() && d.injectPing() {
+			continue
+		}
 		switch {
 		case d.ended:
 			d.release()
@@ -158,6 +163,15 @@ func (d *dir) pump() (more bool) {
 
 // take counts what was read and makes it pending.
 func (d *dir) take(b []byte) {
+	if !d.heard.Load() {
+		d.heard.Store(true)
+	}
+	if d.src.unanswered.Load() > 0 {
+		d.src.unanswered.Store(0)
+		if d.isPong(b) {
+			return
+		}
+	}
 	if d.discard {
 		return
 	}

@@ -27,11 +27,17 @@ type Options struct {
 	// everything was delivered. It is also how long CloseAll waits for the end
 	// of a frame, and how long a refused client may take to read why.
 	Linger time.Duration
+	// Ping is how long a side may say nothing before it is sent a WebSocket
+	// ping; 0 sends none.
+	Ping time.Duration
+	// Dead ends a session when a side has answered no ping for so long, unless
+	// bytes wait for it: then Stall is what judges.
+	Dead time.Duration
 }
 
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
-	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second}
+	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 20 * time.Second, Dead: 60 * time.Second}
 }
 
 const (
@@ -59,18 +65,19 @@ type Relay struct {
 	// see.
 	handover atomic.Uint64
 
-	mu       sync.Mutex
-	closed   bool
-	clients  map[*Client]struct{} // without a session
-	sessions map[*Session]struct{}
-	empty    chan struct{} // closed when the last session has gone
+	mu      sync.Mutex
+	closed  bool
+	clients map[*Client]struct{} // without a session
+	wheel   wheel
+	empty   chan struct{} // closed when the last session has gone
+	keeping bool          // the keeper runs
 }
 
 // New makes a relay on an engine that has not been started yet and takes over
 // its events: every connection must be hidden and have a Watched as its
 // session. open sees each one before the loop does.
 func New(engine *nbhttp.Engine, open func(*nbio.Conn), o Options) *Relay {
-	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}, sessions: map[*Session]struct{}{}}
+	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}}
 	r.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	engine.Engine.OnOpen(func(c *nbio.Conn) {
 		open(c)
@@ -125,14 +132,14 @@ func (r *Relay) Adopt(conn *nbio.Conn, early []byte) (*Client, error) {
 func (r *Relay) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.sessions)
+	return r.wheel.len
 }
 
 // Empty returns a channel that is closed as soon as there is no session.
 func (r *Relay) Empty() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.sessions) == 0 {
+	if r.wheel.len == 0 {
 		none := make(chan struct{})
 		close(none)
 		return none
@@ -156,9 +163,11 @@ func (r *Relay) CloseAll(code int, reason, text string) {
 }
 
 func (r *Relay) list() []*Session {
-	all := make([]*Session, 0, len(r.sessions))
-	for s := range r.sessions {
-		all = append(all, s)
+	all := make([]*Session, 0, r.wheel.len)
+	for _, spoke := range r.wheel.spokes {
+		for s := range spoke {
+			all = append(all, s)
+		}
 	}
 	return all
 }
@@ -169,7 +178,11 @@ func (r *Relay) add(s *Session) error {
 	if r.closed {
 		return ErrClosed
 	}
-	r.sessions[s] = struct{}{}
+	r.wheel.add(s)
+	if r.options.Ping > 0 && !r.keeping {
+		r.keeping = true
+		go r.keepAlive()
+	}
 	return nil
 }
 
@@ -182,8 +195,8 @@ func (r *Relay) forget(c *Client) {
 func (r *Relay) remove(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.sessions, s)
-	if len(r.sessions) == 0 && r.empty != nil {
+	r.wheel.remove(s)
+	if r.wheel.len == 0 && r.empty != nil {
 		close(r.empty)
 		r.empty = nil
 	}

@@ -41,6 +41,9 @@ type Session struct {
 	farewell atomic.Int32
 	onEnd    func(Result)
 
+	keep  keep // the keeper's
+	spoke int  // of the wheel
+
 	mu     sync.Mutex
 	reason string
 	over   int // directions that have delivered everything

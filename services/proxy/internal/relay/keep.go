@@ -1,0 +1,174 @@
+package relay
+
+import (
+	"bytes"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
+)
+
+// pingText tells the answers to the relay's pings from those to a peer's own.
+var pingText = []byte("pwdist")
+
+// spokes is into how many parts a ping interval is cut, so that the pings of
+// many sessions do not go out together.
+const spokes = 32
+
+// wheel has the sessions in parts of equal size. One of them is looked at when
+// the keeper's ticker ticks, so that each session has its turn once in a ping
+// interval and none has a timer.
+type wheel struct {
+	spokes [spokes]map[*Session]struct{}
+	len    int
+	next   int // that gets a session
+	turn   int // that is looked at
+}
+
+func (w *wheel) add(s *Session) {
+	s.spoke = w.next
+	w.next = (w.next + 1) % spokes
+	if w.spokes[s.spoke] == nil {
+		w.spokes[s.spoke] = map[*Session]struct{}{}
+	}
+	w.spokes[s.spoke][s] = struct{}{}
+	w.len++
+}
+
+func (w *wheel) remove(s *Session) {
+	if _, there := w.spokes[s.spoke][s]; there {
+		delete(w.spokes[s.spoke], s)
+		w.len--
+	}
+}
+
+// keepAlive looks at all sessions in turn for as long as there are any.
+func (r *Relay) keepAlive() {
+	tick := time.NewTicker(max(r.options.Ping/spokes, time.Millisecond))
+	defer tick.Stop()
+	var now []*Session
+	for range tick.C {
+		r.mu.Lock()
+		if r.wheel.len == 0 {
+			r.keeping = false
+			r.mu.Unlock()
+			return
+		}
+		r.wheel.turn = (r.wheel.turn + 1) % spokes
+		now = now[:0]
+		for s := range r.wheel.spokes[r.wheel.turn] {
+			now = append(now, s)
+		}
+		r.mu.Unlock()
+		for _, s := range now {
+			s.look()
+		}
+		clear(now)
+	}
+}
+
+// keep is what the keeper knows of a session's sides from when it looked last.
+type keep [2]struct {
+	bytes  uint64 // that came from the side
+	taken  uint64 // bytes that its kernel had acknowledged
+	silent uint16 // looks in a row that found it owing an answer
+	stuck  uint16 // looks in a row that found the same bytes undelivered
+}
+
+// look pings the sides that say nothing, and ends the session when one of them
+// is gone.
+func (s *Session) look() {
+	s.mu.Lock()
+	ending := s.done || s.over > 0 // which is the linger time's
+	s.mu.Unlock()
+	if ending {
+		return
+	}
+	for side, l := range s.legs {
+		if l == nil {
+			return
+		}
+		from, to, k := &s.dirs[side], &s.dirs[1-side], &s.keep[side]
+		said := from.bytes.Load()
+		quiet := said == k.bytes
+		k.bytes = said
+		if from.heard.Swap(false) || from.blocked.Load() || to.blocked.Load() {
+			// It lives; or nobody reads what it says; or the stall limit judges.
+			k.silent, k.stuck = 0, 0
+		} else if s.gone(l, side) {
+			return
+		}
+		if quiet {
+			to.ping.Store(true)
+			to.run()
+		}
+	}
+}
+
+// gone judges a side that was not heard since the last look.
+func (s *Session) gone(l *leg, side int) bool {
+	k, o := &s.keep[side], &s.relay.options
+	pings := l.unanswered.Load()
+	if pings == 0 {
+		return false
+	}
+	queued := l.queued()
+	if queued > pings*int32(wsframe.PingSize(len(pingText), l.side == workerSide)) { //nolint:gosec // a few bytes
+		// More than our pings is on its way to it.
+		taken := s.dirs[1-side].bytes.Load() - uint64(queued) //nolint:gosec // not negative
+		if k.stuck++; taken != k.taken {
+			k.stuck = 0
+		}
+		k.taken, k.silent = taken, 0
+		if time.Duration(k.stuck)*o.Ping < o.Stall {
+			return false
+		}
+		s.abort(ReasonStalled)
+		return true
+	}
+	k.stuck = 0
+	if k.silent++; time.Duration(k.silent)*o.Ping < o.Dead {
+		return false
+	}
+	if l.side == clientSide {
+		s.abort(ReasonClient)
+	} else {
+		s.abort(ReasonLost)
+	}
+	return true
+}
+
+// queued is how many bytes the peer's kernel has not acknowledged.
+func (l *leg) queued() int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0
+	}
+	n, _ := unix.IoctlGetInt(l.fd, unix.TIOCOUTQ)
+	return int32(n) //nolint:gosec // a socket's buffer is smaller
+}
+
+// injectPing puts a ping between two frames of the other side.
+func (d *dir) injectPing() bool {
+	if d.ended || d.discard || !d.frames.AtBoundary() || d.frames.CloseSeen() {
+		return false
+	}
+	d.ping.Store(false)
+	d.dst.unanswered.Add(1)
+	d.pending = wsframe.AppendPing(nil, pingText, d.dst.side == workerSide)
+	return true
+}
+
+// isPong tells that b is the answer to our ping and nothing else. It goes no
+// further then: the other side did not ask. An answer that comes together with
+// other bytes does, and does no harm: a pong that nobody has asked for is
+// allowed (RFC 6455, section 5.5.3), and taking it out would mean a copy.
+func (d *dir) isPong(b []byte) bool {
+	if !d.frames.AtBoundary() {
+		return false
+	}
+	payload, ok := wsframe.OnlyPong(b, d.src.side == clientSide)
+	return ok && bytes.Equal(payload, pingText)
+}
