@@ -96,7 +96,12 @@ func (s *Store) Running(ctx context.Context, workers []string, limit int) ([]Rec
 	if err != nil {
 		return nil, err
 	}
-	sort.Slice(records, func(i, j int) bool { return records[i].Queued.Before(records[j].Queued) })
+	sort.Slice(records, func(i, j int) bool {
+		if a, b := records[i].Queued, records[j].Queued; !a.Equal(b) {
+			return a.Before(b)
+		}
+		return records[i].Session < records[j].Session // any order, but always the same
+	})
 	return records[:min(limit, len(records))], nil
 }
 
