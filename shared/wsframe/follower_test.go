@@ -393,6 +393,27 @@ func (c *injected) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func TestOnlyPong(t *testing.T) {
+	pongFrame := func(payload string, masked bool) []byte { return frame(0x8a, masked, []byte(payload)) }
+	for _, masked := range []bool{false, true} {
+		for _, payload := range []string{"", "x", "pwdist", strings.Repeat("y", 125)} {
+			f := pongFrame(payload, masked)
+			require.Len(t, f, wsframe.PingSize(len(payload), masked))
+			require.Len(t, wsframe.AppendPing(nil, []byte(payload), masked), len(f))
+			got, ok := wsframe.OnlyPong(f, masked)
+			require.True(t, ok)
+			require.Equal(t, payload, string(got))
+			for name, other := range map[string][]byte{
+				"more": append(bytes.Clone(f), 0), "less": f[:len(f)-1], "other masking": pongFrame(payload, !masked),
+				"ping": frame(0x89, masked, []byte(payload)), "text": frame(0x81, masked, []byte(payload)), "empty": nil,
+			} {
+				_, ok := wsframe.OnlyPong(other, masked)
+				require.False(t, ok, name)
+			}
+		}
+	}
+}
+
 func TestPingPayloadIsCut(t *testing.T) {
 	b := wsframe.AppendPing([]byte("before"), make([]byte, 200), false)
 	require.Equal(t, append([]byte("before"), 0x89, 125), b[:8])

@@ -29,3 +29,14 @@ func (s *Session) Watching() [2]*nbio.Conn {
 	}
 	return all
 }
+
+// Looks is how often the keeper has looked at the session.
+func (s *Session) Looks() uint32 { return s.looks.Load() }
+
+// Ping has both sides pinged as soon as that can be.
+func (s *Session) Ping() {
+	for i := range s.dirs {
+		s.dirs[i].ping.Store(true)
+		s.dirs[i].run()
+	}
+}

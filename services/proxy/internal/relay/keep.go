@@ -71,7 +71,7 @@ func (r *Relay) keepAlive() {
 // keep is what the keeper knows of a session's sides from when it looked last.
 type keep [2]struct {
 	bytes  uint64 // that came from the side
-	taken  uint64 // bytes that its kernel had acknowledged
+	taken  int64  // bytes that its kernel had acknowledged
 	silent uint16 // looks in a row that found it owing an answer
 	stuck  uint16 // looks in a row that found the same bytes undelivered
 }
@@ -85,6 +85,7 @@ func (s *Session) look() {
 	if ending {
 		return
 	}
+	look := s.looks.Add(1)
 	for side, l := range s.legs {
 		if l == nil {
 			return
@@ -93,13 +94,18 @@ func (s *Session) look() {
 		said := from.bytes.Load()
 		quiet := said == k.bytes
 		k.bytes = said
+		if !quiet {
+			l.unanswered.Store(0) // an answer among the bytes was not seen
+		}
 		if from.heard.Swap(false) || from.blocked.Load() || to.blocked.Load() {
 			// It lives; or nobody reads what it says; or the stall limit judges.
 			k.silent, k.stuck = 0, 0
 		} else if s.gone(l, side) {
 			return
 		}
-		if quiet {
+		// The balancers that cut what is idle stand before the proxy; behind it
+		// only the dead are to be found, and half as many pings do.
+		if quiet && (l.side == clientSide || look%2 == 0) {
 			to.ping.Store(true)
 			to.run()
 		}
@@ -110,13 +116,13 @@ func (s *Session) look() {
 func (s *Session) gone(l *leg, side int) bool {
 	k, o := &s.keep[side], &s.relay.options
 	pings := l.unanswered.Load()
-	if pings == 0 {
+	if pings <= 0 {
 		return false
 	}
-	queued := l.queued()
-	if queued > pings*int32(wsframe.PingSize(len(pingText), l.side == workerSide)) { //nolint:gosec // a few bytes
+	queued := l.queued() - int64(pings)*int64(wsframe.PingSize(len(pingText), l.side == workerSide))
+	if queued > 0 {
 		// More than our pings is on its way to it.
-		taken := s.dirs[1-side].bytes.Load() - uint64(queued) //nolint:gosec // not negative
+		taken := int64(s.dirs[1-side].bytes.Load()) - queued //nolint:gosec // nobody sends so much
 		if k.stuck++; taken != k.taken {
 			k.stuck = 0
 		}
@@ -140,14 +146,14 @@ func (s *Session) gone(l *leg, side int) bool {
 }
 
 // queued is how many bytes the peer's kernel has not acknowledged.
-func (l *leg) queued() int32 {
+func (l *leg) queued() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return 0
 	}
 	n, _ := unix.IoctlGetInt(l.fd, unix.TIOCOUTQ)
-	return int32(n) //nolint:gosec // a socket's buffer is smaller
+	return int64(n)
 }
 
 // injectPing puts a ping between two frames of the other side.
@@ -161,14 +167,21 @@ func (d *dir) injectPing() bool {
 	return true
 }
 
-// isPong tells that b is the answer to our ping and nothing else. It goes no
+// onlyPongs takes answers to our pings, if they are all that b holds. They go no
 // further then: the other side did not ask. An answer that comes together with
 // other bytes does, and does no harm: a pong that nobody has asked for is
 // allowed (RFC 6455, section 5.5.3), and taking it out would mean a copy.
-func (d *dir) isPong(b []byte) bool {
-	if !d.frames.AtBoundary() {
+func (d *dir) onlyPongs(b []byte) bool {
+	masked := d.src.side == clientSide
+	size := wsframe.PingSize(len(pingText), masked)
+	if len(b)%size != 0 || !d.frames.AtBoundary() {
 		return false
 	}
-	payload, ok := wsframe.OnlyPong(b, d.src.side == clientSide)
-	return ok && bytes.Equal(payload, pingText)
+	for rest := b; len(rest) > 0; rest = rest[size:] {
+		if payload, ok := wsframe.OnlyPong(rest[:size], masked); !ok || !bytes.Equal(payload, pingText) {
+			return false
+		}
+	}
+	d.src.unanswered.Add(-int32(len(b) / size)) //nolint:gosec // few
+	return true
 }

@@ -166,11 +166,8 @@ func (d *dir) take(b []byte) {
 	if !d.heard.Load() {
 		d.heard.Store(true)
 	}
-	if d.src.unanswered.Load() > 0 {
-		d.src.unanswered.Store(0)
-		if d.isPong(b) {
-			return
-		}
+	if d.src.unanswered.Load() > 0 && d.onlyPongs(b) {
+		return
 	}
 	if d.discard {
 		return

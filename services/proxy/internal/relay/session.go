@@ -42,7 +42,8 @@ type Session struct {
 	onEnd    func(Result)
 
 	keep  keep // the keeper's
-	spoke int  // of the wheel
+	looks atomic.Uint32
+	spoke int // of the wheel
 
 	mu     sync.Mutex
 	reason string
