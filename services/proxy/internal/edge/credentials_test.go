@@ -236,10 +236,10 @@ func TestPendingAreNoClients(t *testing.T) {
 	p := serve(t, func(o *Options) { o.Listen = here + ":0"; o.Pending = 3 })
 	for range 3 * 3 * pendingBurst { // more than may be unfinished at once
 		p.send(upgrade("/", stock...))
-		u := receive(t, p.upgrades)
+		left := leaves(receive(t, p.upgrades))
 		require.Zero(t, p.pending.len())
 		select {
-		case <-u.Client.Done():
+		case <-left:
 			t.Fatal("it was closed")
 		default:
 		}
