@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	stormSessions = 3000 // of one round
+	stormSessions = 8000 // of one round
 	stormAtOnce   = 64   // handshakes under way
 	stormSlots    = 10_000
 	stormFleet    = 1000 // workers of the large fleet
@@ -40,14 +40,14 @@ func benchStorm(t *testing.T) {
 			port := r.standIn(fleet.workers, stormSlots/fleet.workers)
 			targets := []target{r.proxy(), r.haproxy(loopback(port))}
 			for _, to := range targets {
-				storm(t, to, stormSessions/3)
+				storm(t, to, stormSessions/8)
 			}
 			medians := alternate(t, targets, func(to target) figures { return storm(t, to, stormSessions) })
 			table(fleet.title, targets, medians, rows...)
 			ours = append(ours, medians[0])
 			profile(t, fleet.name, targets[0], func(during time.Duration) {
 				for end := time.Now().Add(during); time.Now().Before(end); {
-					storm(t, targets[0], stormSessions/3)
+					storm(t, targets[0], stormSessions/8)
 				}
 			})
 		})
