@@ -128,6 +128,10 @@ func (p Pool) Fits() string { return p.prefix + "fits" }
 // load. Written by scripts.
 func (p Pool) Free(flavour string) string { return p.prefix + "free:" + flavour }
 
+// Least maps each flavour that has a free worker to the load of its least-loaded one. Zset.
+// Written by whatever changes free; read by acquire, reassign and sweep. Goes with the free workers.
+func (p Pool) Least() string { return p.prefix + "least" }
+
 // Session is a hash: one session's record. Written by scripts; expires after
 // its end, and earlier when there are too many.
 func (p Pool) Session(id string) string { return p.prefix + "session:" + id }

@@ -32,6 +32,7 @@ func (p *pool) verdict(d dump) []string {
 	v.workers()
 	v.slots()
 	v.free()
+	v.least()
 	v.sessions()
 	v.queues()
 	v.tokens()
@@ -118,6 +119,21 @@ func (v verdict) slots() {
 				v.say("worker %s holds %d sessions with %d slots (I1)", id, len(v.set["held:"+id]), slots)
 			}
 		}
+	}
+}
+
+// least: it has the load of the first of each flavour that has anybody free (I5).
+func (v verdict) least() {
+	want := map[string]float64{}
+	for _, flavour := range v.under("free:") {
+		for _, load := range v.zset["free:"+flavour] {
+			if first, ok := want[flavour]; !ok || load < first {
+				want[flavour] = load
+			}
+		}
+	}
+	if len(want)+len(v.zset["least"]) > 0 && fmt.Sprint(want) != fmt.Sprint(v.zset["least"]) {
+		v.say("the least loads are %v, and noted as %v (I5)", want, v.zset["least"])
 	}
 }
 
@@ -326,7 +342,7 @@ func (v verdict) expiries() {
 // names: there are no keys that nobody knows of.
 func (v verdict) names() {
 	fixed := []string{"schema", "epoch", "clock", "rev", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring",
-		"changed", "beats", "served", "endpoints", "flavours", "fits", "classes", "waiting", "ended"}
+		"changed", "beats", "served", "endpoints", "flavours", "fits", "least", "classes", "waiting", "ended"}
 	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left", "token"}
 	for name := range v.ttl {
 		family, _, many := strings.Cut(name, ":")

@@ -66,7 +66,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	class, demand := r.Demand.encode()
 	k := s.keys
 	m, got, err := s.run(ctx, "acquire",
-		[]string{k.Proxies(), k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Seq(), k.Leases(), k.Served(),
+		[]string{k.Proxies(), k.Workers(), k.Flavours(), k.Fits(), k.Least(), k.Classes(), k.Waiting(), k.Seq(), k.Leases(), k.Served(),
 			k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class), k.Token(r.Token)},
 		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again),
 		itoa(r.TokenSessions), itoa(r.TokenQueue))
@@ -79,7 +79,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 func (s *Store) Reassign(ctx context.Context, session, worker string, attempt int) (Standing, error) {
 	k := s.keys
 	m, got, err := s.run(ctx, "reassign",
-		[]string{k.Workers(), k.Flavours(), k.Fits(), k.Classes(), k.Waiting(), k.Leases(), k.Served(), k.Beats(), k.Changed(),
+		[]string{k.Workers(), k.Flavours(), k.Fits(), k.Least(), k.Classes(), k.Waiting(), k.Leases(), k.Served(), k.Beats(), k.Changed(),
 			k.Session(session), k.Worker(worker), k.Held(worker)},
 		session, worker, itoa(attempt))
 	return standing(session, m, got), err

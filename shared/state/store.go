@@ -48,7 +48,7 @@ func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (
 	s := &Store{client: client, keys: pool, options: o, onReply: onReply, scripts: map[string]*script{},
 
 		base: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Events()},
-		more: []string{pool.Workers(), pool.Proxies(), pool.Fits(), pool.Flavours(), pool.Classes(), pool.Waiting(), pool.Leases(), pool.Served(), pool.Ended()}}
+		more: []string{pool.Workers(), pool.Proxies(), pool.Fits(), pool.Flavours(), pool.Least(), pool.Classes(), pool.Waiting(), pool.Leases(), pool.Served(), pool.Ended()}}
 	head := constants(pool.Prefix(), pool.Name(), o)
 	for _, name := range scriptNames {
 		sc, err := compile(name, pool.Prefix(), head)

@@ -2,7 +2,7 @@
 -- dispatch gives the capacity of a worker to the oldest eligible tickets over all classes
 -- that its flavour fits. Whatever makes capacity appear calls it, so that no ticket sleeps
 -- beside a free slot. Of W it needs what offer needs.
--- KEYS  workers proxies fits flavours classes waiting leases served ended
+-- KEYS  workers proxies fits flavours least classes waiting leases served ended
 local MAX_SKIPPED = 100
 
 local function dispatch(W)
@@ -12,7 +12,7 @@ local function dispatch(W)
   if not classes[1] then return end
   if not alive(P .. 'workers', W.id) then
     -- It comes back with its next heartbeat.
-    call('ZREM', P .. 'free:' .. W.flavour, W.id)
+    withdraw(W.id, W.flavour)
     return
   end
   W = worker(W.id)

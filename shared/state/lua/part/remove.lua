@@ -1,4 +1,4 @@
---@ health
+--@ health worker
 -- remove takes a worker out of the fleet. Its sessions are the caller's part: an active one
 -- may still be alive between proxy and worker.
 local function remove(W, kind, number, reason)
@@ -7,7 +7,7 @@ local function remove(W, kind, number, reason)
   call('SET', P .. 'left:' .. id, number, 'PX', TOMBSTONE)
   call('DEL', P .. 'worker:' .. id)
   for _, name in ipairs({ 'workers', 'beats', 'served', 'retiring' }) do call('ZREM', P .. name, id) end
-  call('ZREM', P .. 'free:' .. W.flavour, id)
+  withdraw(id, W.flavour)
   call('SREM', P .. 'members:' .. W.flavour, id)
   if call('EXISTS', P .. 'members:' .. W.flavour) == 0 then
     call('ZADD', P .. 'fading', NOW + FADE, W.flavour)

@@ -9,6 +9,22 @@ local function worker(id)
     browser_version = v[7], playwright = v[8] }
 end
 
+-- rank notes how much the least-loaded free worker of a flavour has to do, so that acquire need
+-- not look at every flavour.
+local function rank(flavour)
+  local head = call('ZRANGE', P .. 'free:' .. flavour, 0, 0, 'WITHSCORES')
+  if head[1] then
+    call('ZADD', P .. 'least', head[2], flavour)
+  else
+    call('ZREM', P .. 'least', flavour)
+  end
+end
+
+-- withdraw takes a worker away from where acquire looks for it.
+local function withdraw(id, flavour)
+  if call('ZREM', P .. 'free:' .. flavour, id) == 1 then rank(flavour) end
+end
+
 -- offer puts a worker where acquire looks for it, or takes it away from there, and returns
 -- its capacity. served may be given by who has just read it.
 local function offer(W, served)
@@ -22,9 +38,9 @@ local function offer(W, served)
     end
   end
   if capacity > 0 then
-    call('ZADD', P .. 'free:' .. W.flavour, held, W.id)
+    if call('ZADD', P .. 'free:' .. W.flavour, 'CH', held, W.id) == 1 then rank(W.flavour) end
   else
-    call('ZREM', P .. 'free:' .. W.flavour, W.id)
+    withdraw(W.id, W.flavour)
   end
   return capacity
 end
