@@ -79,6 +79,12 @@ bench-connections: ## hold as many sessions as descriptors allow for DURATION=10
 	@deploy/local/install.sh redis
 	@cd tests/integration && DURATION='$(or $(DURATION),10m)' go test -count=1 -timeout 60m -v -run '^TestConnections$$' ./load
 
+# Takes two minutes. Other work on the machine shows in the figures.
+.PHONY: bench-state
+bench-state: ## measure what a session costs Redis as fleet, flavours and queue grow
+	@deploy/local/install.sh redis
+	@cd shared && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^TestCost$$' ./state
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
 	@$(call each,$(GOLANGCI) run --allow-parallel-runners --config '$(CURDIR)/.golangci.yml' ./...)

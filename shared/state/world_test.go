@@ -478,8 +478,12 @@ func (w *world) beat(t *rapid.T, p *process, missing string) {
 	times := 0
 	if !w.send(t, c, func() {
 		var err error
+		taken := times == 1 && !r.Join && !r.Stale
 		r, err = w.p.Heartbeat(ctx, b)
 		require.NoError(w.t, err)
+		if taken && !r.Stale {
+			w.t.Fatalf("heartbeat %d of %s was taken twice", b.Number, p.ID)
+		}
 		times++
 	}) {
 		return

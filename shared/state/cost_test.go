@@ -1,0 +1,131 @@
+package state_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// TestCost prints what one session costs Redis, acquire, start and finish, as
+// the fleet, its flavours and the queue grow: CPU time of the whole server in
+// µs. It is a measurement; what must hold on any machine is in TestCostIsFlat.
+func TestCost(t *testing.T) {
+	if os.Getenv("PWDIST_BENCH_STATE") == "" {
+		t.Skip("a measurement: make bench-state")
+	}
+	const cycles, waiting = 2000, 20_000
+	var table strings.Builder
+	table.WriteString("| workers | flavours | one version | pipelined | any version | half busy | full, 20,000 wait | pipelined |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	for _, workers := range []int{10, 100, 1000, 10_000} {
+		for _, flavours := range []int{1, 10, 50} {
+			if 10*flavours > workers {
+				continue
+			}
+			func() {
+				p := openPool(t, conn, options(func(o *state.Options) { o.ProcessLease, o.StartLease = 24*time.Hour, 24*time.Hour }))
+				defer p.wipe()
+				f := newFleet(p, workers, flavours, 4, chromium("1.0"))
+				fmt.Fprintf(&table, "| %d | %d | %.0f | %.0f |", workers, flavours, f.measure(cycles, false, false), f.measure(cycles, true, false))
+				f.demand = chromium("")
+				fmt.Fprintf(&table, " %.0f |", f.measure(cycles, false, false))
+				atOnce(2*workers, func(int) { f.come() })
+				fmt.Fprintf(&table, " %.0f |", f.measure(cycles, false, false))
+				atOnce(2*workers+waiting, func(int) { f.come() })
+				n, err := p.do("ZCARD", p.k.Waiting()).ToInt64()
+				require.NoError(t, err)
+				require.EqualValues(t, waiting, n)
+				fmt.Fprintf(&table, " %.0f | %.0f |\n", f.measure(cycles, false, true), f.measure(cycles, true, true))
+			}()
+		}
+	}
+	t.Log("Redis CPU of one session, µs\n" + table.String())
+}
+
+// measure returns the CPU time of Redis for each of n cycles, in µs.
+func (f *fleet) measure(n int, pipelined, queue bool) float64 {
+	for range 100 {
+		f.cycle(queue)
+	}
+	before := f.cost()
+	if pipelined {
+		atOnce(n, func(int) { f.cycle(queue) })
+	} else {
+		for range n {
+			f.cycle(queue)
+		}
+	}
+	after := f.cost()
+	return (after.server - before.server) / float64(n)
+}
+
+// TestCostIsFlat counts the commands that acquire, start and finish run in
+// Redis. They are the same in a small and a large fleet, with few and many
+// flavours, and with a short and a long queue; and none of them walks through a
+// key that grows with any of these.
+func TestCostIsFlat(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		workers  [2]int // in the small and in the large pool
+		flavours [2]int
+		full     bool
+		waiting  [2]int
+		demand   state.Demand
+	}{
+		{name: "workers", workers: [2]int{10, 2000}, flavours: [2]int{1, 1}, demand: chromium("1.0")},
+		{name: "flavours, one fits", workers: [2]int{50, 50}, flavours: [2]int{1, 50}, demand: chromium("1.0")},
+		{name: "flavours, idle, all fit", workers: [2]int{50, 50}, flavours: [2]int{2, 50}, demand: chromium("")},
+		{name: "queue", workers: [2]int{10, 10}, flavours: [2]int{1, 1}, full: true, waiting: [2]int{1, 2000}, demand: chromium("1.0")},
+		{name: "all of it, full", workers: [2]int{10, 500}, flavours: [2]int{2, 50}, full: true, waiting: [2]int{1, 500}, demand: chromium("")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var seen [2][]string
+			for i := range 2 {
+				func() {
+					p := openPool(t, conn, options(func(o *state.Options) {
+						o.Heartbeat, o.ProcessLease, o.StartLease = time.Hour, 24*time.Hour, 24*time.Hour
+					}))
+					defer p.wipe()
+					f := newFleet(p, c.workers[i], c.flavours[i], 1, c.demand)
+					if c.full {
+						atOnce(c.workers[i]+c.waiting[i], func(int) { f.come() })
+					}
+					f.cycle(c.full) // fills what is remembered
+					seen[i] = scriptCommands(monitor(t, func() { f.cycle(c.full) }))
+				}()
+			}
+			require.NotEmpty(t, seen[0])
+			require.LessOrEqual(t, len(seen[1]), len(seen[0]), "small pool:\n%s\nlarge pool:\n%s", strings.Join(seen[0], "\n"), strings.Join(seen[1], "\n"))
+			for _, command := range seen[1] {
+				w := strings.Fields(command)
+				switch w[0] {
+				case "HGETALL":
+					require.True(t, strings.HasSuffix(w[1], "classes"), "%s: only the classes are bounded", command)
+				case "ZRANGE":
+					if strings.HasSuffix(w[1], "least") {
+						continue // has no more than there may be flavours
+					}
+					require.Equal(t, []string{"0", "0"}, w[2:4], "%s: no more than the head", command)
+				case "SMEMBERS", "KEYS", "SCAN", "ZRANGEBYSCORE", "LRANGE", "XRANGE", "HKEYS", "HVALS", "ZINTERCARD":
+					t.Errorf("%s walks through a whole key", command)
+				}
+			}
+		})
+	}
+}
+
+// scriptCommands are the commands that scripts ran, by a recording.
+func scriptCommands(log []string) []string {
+	var list []string
+	for _, line := range log {
+		if strings.Contains(line, " lua] ") {
+			list = append(list, strings.Join(words(line), " "))
+		}
+	}
+	return list
+}
