@@ -3,6 +3,7 @@ package state_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"testing"
 	"time"
@@ -35,12 +36,14 @@ func TestModel(t *testing.T) {
 	o := options(func(o *state.Options) {
 		// Deadlines pass when the test says so.
 		o.Heartbeat, o.ProcessLease, o.StartLease = 10*time.Minute, time.Hour, time.Hour
-		o.MaxClasses = 4
+		o.MaxClasses, o.MaxFlavours = 4, 3
 	})
+	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		p := openPool(t, conn, o)
 		defer p.wipe()
 		w := newWorld(t, p)
+		w.seen = seen
 		w.newProxy()
 		w.newWorker(t)
 		w.newWorker(t)
@@ -51,6 +54,9 @@ func TestModel(t *testing.T) {
 		t.Repeat(w.actions())
 		w.goHome(t)
 	})
+	for _, outcome := range sorted(seen) {
+		t.Logf("%7d %s", seen[outcome], outcome)
+	}
 }
 
 func (w *world) actions() map[string]func(*rapid.T) {
@@ -100,11 +106,17 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				a, err := w.p.Start(ctx, c.id, p.ID, 1, "stranger", p.number)
 				require.NoError(w.t, err)
 				require.NotEqual(w.t, state.StartOK, a, "a second way in (I10)")
+				w.saw("start", string(a))
 			})
 		},
-		"inbox":       func(t *rapid.T) { w.inbox(pick(t, "proxy", w.proxies, alive)) },
-		"proxy beat":  func(t *rapid.T) { w.proxyBeat(t, pick(t, "proxy", w.proxies, alive)) },
-		"worker beat": func(t *rapid.T) { w.beat(t, pick(t, "worker", w.workers, alive), "worker_closed") },
+		"inbox":                func(t *rapid.T) { w.inbox(pick(t, "proxy", w.proxies, alive)) },
+		"proxy beat":           func(t *rapid.T) { w.proxyBeat(t, pick(t, "proxy", w.proxies, alive)) },
+		"worker beat":          func(t *rapid.T) { w.beat(t, pick(t, "worker", w.workers, alive), "worker_closed") },
+		"a worker joins again": func(t *rapid.T) { w.join(t, pick(t, "worker", w.workers, alive), true) },
+		"another release calls": func(t *rapid.T) {
+			seldom(t, 30)
+			w.fence(t)
+		},
 		"a new worker": func(t *rapid.T) {
 			n := 0
 			for _, p := range w.workers {
@@ -201,6 +213,51 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		}
 	}
 	return actions
+}
+
+// fence lets the pool belong to another release for a moment: every script keeps
+// out and changes nothing.
+func (w *world) fence(t *rapid.T) {
+	if w.last.text["schema"] == "" {
+		t.Skip("an empty Redis")
+	}
+	p, s := w.p, "fenced"
+	require.NoError(t, p.do("SET", p.k.Schema(), "0").Error())
+	calls := map[string]func() error{
+		"acquire":  func() error { _, err := p.Acquire(ctx, request(s)); return err },
+		"reassign": func() error { _, err := p.Reassign(ctx, s, "w1", 1); return err },
+		"start":    func() error { _, err := p.Start(ctx, s, "w1", 1, "n", 1); return err },
+		"finish":   func() error { return p.Finish(ctx, state.SideWorker, "w1", state.End{Session: s}) },
+		"cancel":   func() error { _, err := p.Cancel(ctx, s, "p1", "cancelled"); return err },
+		"join": func() error {
+			_, err := p.Join(ctx, state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: 1e9})
+			return err
+		},
+		"heartbeat": func() error {
+			_, err := p.Heartbeat(ctx, state.Beat{Worker: "w1", Number: 1e9, State: state.Ready})
+			return err
+		},
+		"retire":          func() error { _, err := p.Retire(ctx, "w1", state.RetireDrain, 1e9); return err },
+		"leave":           func() error { _, err := p.Leave(ctx, "w1", state.RetireDrain, 1e9, true); return err },
+		"reap":            func() error { _, _, err := p.Reap(ctx, 10); return err },
+		"proxy_heartbeat": func() error { _, err := p.ProxyHeartbeat(ctx, "p1"); return err },
+	}
+	script := pick(t, "script", sorted(calls), func(string) bool { return true })
+	require.ErrorIs(t, calls[script](), state.ErrSchema)
+	w.saw(script, "another release")
+	require.NoError(t, p.do("SET", p.k.Schema(), state.Schema).Error())
+	before := w.last
+	w.refresh()
+	for _, d := range []*dump{&before, &w.last} {
+		d.ttl = maps.Clone(d.ttl)
+		for name := range d.ttl {
+			if d.ttl[name] > 0 {
+				d.ttl[name] = 1
+			}
+		}
+	}
+	require.Equal(t, before, w.last, "%s of another release changed something", script)
+	w.refresh()
 }
 
 // everyoneSpeaks is what mostly follows when Redis was away.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
@@ -20,6 +21,7 @@ type view struct {
 	ended    map[string]bool         // records of ended sessions
 	proxies  map[string]bool         // whose lease runs
 	waiting  int
+	due      map[string]int     // flavour → workers that have left to be started anew
 	left     map[string]float64 // number of the last heartbeat of workers that have gone
 }
 
@@ -48,10 +50,15 @@ func atoi(s string) int {
 }
 
 func viewOf(d dump, parked map[string]bool) *view {
-	v := &view{workers: map[string]*seenWorker{}, sessions: map[string]*seenSession{}, ended: map[string]bool{}, proxies: map[string]bool{}, left: map[string]float64{}}
+	v := &view{workers: map[string]*seenWorker{}, sessions: map[string]*seenSession{}, ended: map[string]bool{}, proxies: map[string]bool{}, left: map[string]float64{}, due: map[string]int{}}
 	now := d.now()
 	for id, till := range d.zset["proxies"] {
 		v.proxies[id] = till > now
+	}
+	for place, till := range d.zset["recycling"] {
+		if flavour, _, _ := strings.Cut(place, "|"); till > now {
+			v.due[flavour]++
+		}
 	}
 	for _, id := range d.under("left:") {
 		v.left[id], _ = strconv.ParseFloat(d.text["left:"+id], 64)
@@ -109,6 +116,7 @@ type call struct {
 	number   int64
 	endpoint string
 	force    bool
+	reason   string
 	again    bool
 	limit    int
 	token    token
@@ -203,6 +211,8 @@ func (v *view) worker(c call, e event.Event) string {
 		return "only a worker itself tells of its health"
 	case w.state == "retiring" && !slices.Contains([]string{"retire", "heartbeat", "join"}, c.script):
 		return "it did not say so"
+	case w.state == "retiring" && c.script == "retire" && c.reason != state.RetireDrain && !v.mayRetire(w):
+		return "too many of its flavour are on their way out"
 	case w.state == "ready" || w.state == "unhealthy":
 		if c.script != "heartbeat" && c.script != "join" {
 			return "it did not say so"
@@ -210,6 +220,23 @@ func (v *view) worker(c call, e event.Event) string {
 		w.leased = true
 	}
 	return ""
+}
+
+// mayRetire tells whether four fifths of a flavour stay when this worker goes, or
+// nobody else is about to go. Its own state is retiring by now.
+func (v *view) mayRetire(w *seenWorker) bool {
+	due := v.due[w.flavour.Key()]
+	going, members := due, due
+	for _, o := range v.workers {
+		if o.flavour.Key() != w.flavour.Key() {
+			continue
+		}
+		members++
+		if o.state == "retiring" {
+			going++
+		}
+	}
+	return going == 1 || going*5 <= members
 }
 
 func (v *view) stateOf(e event.Event) event.WorkerState {
@@ -474,6 +501,9 @@ func (v *view) differs(c call, after *view) []string {
 			want.served = max(want.served, got.served) // what did not start may be counted in
 		}
 		if c.worker == id && (c.script == "join" || c.script == "heartbeat") {
+			if got.beat < want.beat {
+				wrong = append(wrong, fmt.Sprintf("the heartbeats of worker %s go back from %v to %v", id, want.beat, got.beat))
+			}
 			want.leased, want.beat = got.leased, got.beat
 		}
 		if fmt.Sprint(*got) != fmt.Sprint(*want) {

@@ -27,6 +27,7 @@ type world struct {
 	backup  *backup
 	lossy   bool // Redis has lost writes
 	ids     map[string]int
+	seen    map[string]int // script and outcome → how often
 }
 
 // process is a worker or a proxy.
@@ -39,6 +40,7 @@ type process struct {
 	started  int
 	serving  map[string]connection
 	ends     []state.End // to be reported with the next heartbeat
+	joined   delayed     // the last join that it sent
 }
 
 type connection struct {
@@ -98,6 +100,18 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 // refresh takes in what was changed without a script.
 func (w *world) refresh() { w.last = w.p.dump() }
 
+// saw counts an outcome of a script.
+func (w *world) saw(script string, outcome ...string) {
+	w.seen[strings.Join(strings.Fields(script+": "+strings.Join(outcome, " ")), " ")]++
+}
+
+func some(n int, what string) string {
+	if n > 0 {
+		return what
+	}
+	return ""
+}
+
 // run makes one call and holds what it did against the rules.
 func (w *world) run(c call, f func()) {
 	w.t.Helper()
@@ -129,6 +143,13 @@ func (w *world) run(c call, f func()) {
 	}
 	if wrong := v.differs(c, viewOf(w.last, w.p.parked)); len(wrong) > 0 {
 		w.t.Fatalf("%+v\nleft what its events do not tell:\n  %s", c, strings.Join(wrong, "\n  "))
+	}
+	if old := before.hash["endpoints"][c.endpoint]; c.script == "join" && old != "" && old != w.last.hash["endpoints"][c.endpoint] {
+		for _, id := range w.last.under("session:") {
+			if s := w.last.hash["session:"+id]; s["state"] == "active" && s["worker"] == old {
+				w.t.Fatalf("%+v\nleft session %s active on %s, whose place was taken (I3)", c, id, old)
+			}
+		}
 	}
 	if wrong := w.p.verdict(w.last); len(wrong) > 0 {
 		w.t.Fatalf("%+v\nleft the pool inconsistent:\n  %s", c, strings.Join(wrong, "\n  "))
@@ -191,6 +212,7 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 	if !w.send(t, call{script: "proxy_heartbeat", proxy: p.ID, ends: ends}, func() {
 		r, err := w.p.ProxyHeartbeat(ctx, p.ID, ends...)
 		require.NoError(w.t, err)
+		w.saw("proxy_heartbeat", map[bool]string{true: "new", false: "known"}[r.New], some(len(ends), "reports ends"))
 		lapsed = lapsed || r.New
 	}) {
 		return
@@ -221,6 +243,7 @@ func (w *world) acquire(t *rapid.T, c *client, again bool) {
 		var err error
 		st, err = w.p.Acquire(ctx, r)
 		require.NoError(w.t, err)
+		w.saw("acquire", string(st.Phase), st.Reason)
 	})
 	if answered {
 		w.standing(c, st, before)
@@ -309,6 +332,7 @@ func (w *world) dial(t *rapid.T, c *client) {
 			var err error
 			a, err = w.p.Start(ctx, c.id, gate.ID, attempt, nonce, number)
 			require.NoError(w.t, err)
+			w.saw("start", string(a))
 		})
 		if answered && a == state.StartOK {
 			require.Equal(w.t, gate.ID, c.grant.Worker)
@@ -332,6 +356,7 @@ func (w *world) reassign(t *rapid.T, c *client) {
 		var err error
 		st, err = w.p.Reassign(ctx, c.id, g.Worker, g.Attempt)
 		require.NoError(w.t, err)
+		w.saw("reassign", string(st.Phase))
 	}) {
 		w.standing(c, st, before)
 	}
@@ -351,8 +376,9 @@ func (w *world) leave(t *rapid.T, c *client) {
 
 func (w *world) cancel(t *rapid.T, c *client) {
 	if !w.send(t, call{script: "cancel", session: c.id, proxy: c.proxy.ID}, func() {
-		_, err := w.p.Cancel(ctx, c.id, c.proxy.ID, "cancelled")
+		was, err := w.p.Cancel(ctx, c.id, c.proxy.ID, "cancelled")
 		require.NoError(w.t, err)
+		w.saw("cancel", string(was))
 	}) {
 		// Its proxy tries again until it has an answer.
 		w.late = append(w.late, delayed{call{script: "cancel", session: c.id, proxy: c.proxy.ID}, func() {
@@ -422,11 +448,23 @@ func (w *world) join(t *rapid.T, p *process, again bool) {
 		r.Sessions = append(r.Sessions, state.Serving{Session: id, Proxy: s.proxy, Attempt: s.attempt, Nonce: s.nonce, Token: s.token})
 	}
 	var reply state.JoinReply
-	if !w.send(t, c, func() {
+	f := func() {
 		var err error
 		reply, err = w.p.Join(ctx, r)
 		require.NoError(w.t, err)
-	}) {
+		switch {
+		case reply.Replaced != "":
+			w.saw("join", "replaced")
+		case reply.Stale:
+			w.saw("join", "stale")
+		case reply.FlavourLimit > 0:
+			w.saw("join", "flavours")
+		default:
+			w.saw("join", "ok", some(len(r.Sessions), "brings sessions"), some(len(reply.Ended), "of which some have ended"))
+		}
+	}
+	p.joined = delayed{c, f}
+	if !w.send(t, c, f) {
 		return
 	}
 	switch {
@@ -435,7 +473,8 @@ func (w *world) join(t *rapid.T, p *process, again bool) {
 	case reply.Stale:
 		p.number++
 	case reply.FlavourLimit > 0:
-		w.t.Fatalf("there are not that many flavours")
+		require.Len(w.t, w.last.hash["flavours"], w.p.Options().MaxFlavours)
+		w.killWorker(p)
 	default:
 		w.dropEnded(p, reply.Ended)
 		w.lists(p, c)
@@ -484,6 +523,14 @@ func (w *world) beat(t *rapid.T, p *process, missing string) {
 		if taken && !r.Stale {
 			w.t.Fatalf("heartbeat %d of %s was taken twice", b.Number, p.ID)
 		}
+		switch {
+		case r.Join:
+			w.saw("heartbeat", "join")
+		case r.Stale:
+			w.saw("heartbeat", "stale")
+		default:
+			w.saw("heartbeat", "ok", string(r.State), some(len(r.Ended), "some have ended"))
+		}
 		times++
 	}) {
 		return
@@ -519,7 +566,9 @@ func (w *world) hangUp(t *rapid.T, id, reason string) {
 		case 1:
 		default:
 			answered := w.send(t, call{script: "finish", worker: p.ID, ends: []state.End{end}}, func() {
+				was := w.last.hash["session:"+id]["state"]
 				require.NoError(w.t, w.p.Finish(ctx, state.SideWorker, p.ID, end))
+				w.saw("finish", "of one that was", was)
 			})
 			if s := w.last.hash["session:"+id]; answered && s["state"] == "active" && s["worker"] == p.ID {
 				w.t.Fatalf("session %s goes on after its end", id)
@@ -539,6 +588,10 @@ func (w *world) closed(id string) {
 
 func (w *world) killWorker(p *process) {
 	p.dead = true
+	if p.joined.run != nil {
+		// What it has sent may still arrive when it is gone.
+		w.late = append(w.late, p.joined)
+	}
 	for _, id := range sorted(p.serving) {
 		w.closed(id)
 	}
@@ -560,10 +613,11 @@ func (w *world) crash(t *rapid.T, p *process) {
 func (w *world) retire(t *rapid.T, p *process, reason string) {
 	var r state.RetireReply
 	number := p.number
-	if w.send(t, call{script: "retire", worker: p.ID, number: number}, func() {
+	if w.send(t, call{script: "retire", worker: p.ID, number: number, reason: reason}, func() {
 		var err error
 		r, err = w.p.Retire(ctx, p.ID, reason, number)
 		require.NoError(w.t, err)
+		w.saw("retire", map[bool]string{true: "retiring"}[r.Retiring], map[bool]string{true: "unknown"}[r.Unknown], some(r.Lifetime, "later"))
 	}) {
 		p.retiring = p.retiring || r.Retiring
 		if r.Lifetime > 0 {
@@ -588,6 +642,7 @@ func (w *world) quit(t *rapid.T, p *process, reason string, force bool) {
 		var err error
 		held, err = w.p.Leave(ctx, p.ID, reason, number, force, ends...)
 		require.NoError(w.t, err)
+		w.saw("leave", map[bool]string{true: "by force"}[force], map[bool]string{true: "held", false: "left"}[held > 0])
 	})
 	if force {
 		p.dead = true
@@ -605,8 +660,9 @@ func (w *world) quit(t *rapid.T, p *process, reason string, force bool) {
 
 func (w *world) reap(batch int) (again bool) {
 	w.run(call{script: "reap"}, func() {
-		_, next, err := w.p.Reap(ctx, batch)
+		ended, next, err := w.p.Reap(ctx, batch)
 		require.NoError(w.t, err)
+		w.saw("reap", some(ended, "ended some"), map[bool]string{true: "more is due"}[next == 0])
 		again = next == 0
 	})
 	if again {
