@@ -84,6 +84,12 @@ bench-connections: ## hold as many sessions as descriptors allow for DURATION=10
 bench-state: ## measure what a session costs Redis as fleet, flavours and queue grow
 	@deploy/local/install.sh redis
 	@cd shared && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^TestCost$$' ./state
+	@cd tests/integration && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^TestGrantLatency$$' ./load/sim
+
+.PHONY: sim
+sim: ## play a pool of 1,000 virtual workers with 20,000 waiting clients, of which some die: SIM_SEED=1
+	@deploy/local/install.sh redis
+	@cd tests/integration && PWDIST_SIM=full PWDIST_SIM_SEED='$(SIM_SEED)' go test -count=1 -timeout 10m -v -run '^TestSimulation$$' ./load/sim
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts

@@ -34,8 +34,11 @@ type InboxEntry struct {
 // data, and there is no position to keep. An entry may be handed over again
 // only if Redis itself has lost its deletion, so handle must be idempotent.
 // After an error of handle the entry stays and comes again after a wait; those
-// behind it are handled meanwhile.
+// behind it are handled meanwhile. log may be nil.
 func ReadInbox(ctx context.Context, client rueidis.Client, key string, handle func(InboxEntry) error, log *zap.Logger) error {
+	if log == nil {
+		log = zap.NewNop()
+	}
 	r := &inbox{client: client, key: key, handle: handle, log: log, handled: map[string]struct{}{}}
 	retry := backoff{first: 100 * time.Millisecond, last: 5 * time.Second}
 	failed := false

@@ -1,0 +1,196 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
+)
+
+// proxy is a virtual proxy: it reads its inbox with the reader of the real one,
+// keeps its lease, reaps when a deadline comes, and walks with its clients.
+type proxy struct {
+	w   *world
+	h   host
+	id  string
+	end chan struct{} // closed when it dies
+
+	mu      sync.Mutex
+	waiting map[string]chan state.Notice
+	ends    []state.End
+}
+
+func (w *world) newProxy(h host) *proxy {
+	p := &proxy{w: w, h: h, id: fmt.Sprintf("p%d", w.proxyIDs.Add(1)), end: make(chan struct{}), waiting: map[string]chan state.Notice{}}
+	p.beat()
+	ctx, cancel := context.WithCancel(context.Background())
+	w.all.Go(func() {
+		select {
+		case <-p.end:
+		case <-w.stop:
+		}
+		cancel()
+	})
+	w.all.Go(func() {
+		if err := redisx.ReadInbox(ctx, h.client, h.Keys().Inbox(p.id), p.notice, nil); !errors.Is(err, context.Canceled) {
+			w.t.Errorf("inbox of %s: %v", p.id, err)
+		}
+	})
+	w.all.Go(p.run)
+	return p
+}
+
+func (p *proxy) run() {
+	tick := time.NewTicker(p.w.o.Heartbeat)
+	defer tick.Stop()
+	due := time.NewTimer(0)
+	for {
+		select {
+		case <-p.end:
+			return
+		case <-p.w.stop:
+			return
+		case <-tick.C:
+			p.schedule(due, p.beat())
+		case <-due.C:
+			p.schedule(due, p.reap())
+		}
+	}
+}
+
+func (p *proxy) schedule(due *time.Timer, next time.Duration) {
+	if next >= 0 && next < p.w.o.Heartbeat {
+		due.Reset(next + time.Millisecond)
+	}
+}
+
+func (p *proxy) beat() time.Duration {
+	p.mu.Lock()
+	ends := p.ends
+	p.ends = nil
+	p.mu.Unlock()
+	r, err := p.h.ProxyHeartbeat(context.Background(), p.id, ends...)
+	if err != nil {
+		p.w.t.Errorf("heartbeat of %s: %v", p.id, err)
+	}
+	return r.Next
+}
+
+// reap goes on until nothing is due, in the batches of the real proxy.
+func (p *proxy) reap() time.Duration {
+	for !p.dead() {
+		ended, next, err := p.h.Reap(context.Background(), 100)
+		if err != nil {
+			p.w.t.Errorf("reap: %v", err)
+			return -1
+		}
+		if next != 0 {
+			return next
+		}
+		if ended == 0 {
+			return p.w.o.Heartbeat / 10
+		}
+	}
+	return -1
+}
+
+func (p *proxy) dead() bool { return closed(p.end) }
+
+func (p *proxy) notice(e redisx.InboxEntry) error {
+	n, err := state.ParseNotice(e.Fields)
+	if err != nil {
+		return err
+	}
+	p.w.heard(n)
+	p.mu.Lock()
+	c := p.waiting[n.Session]
+	p.mu.Unlock()
+	if c != nil {
+		c <- n
+	}
+	return nil
+}
+
+// walk leads one client through its life, by the steps of the real proxy.
+func (p *proxy) walk(c *client) {
+	grants := make(chan state.Notice, 16)
+	p.mu.Lock()
+	p.waiting[c.id] = grants
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.waiting, c.id)
+		p.mu.Unlock()
+	}()
+	st, err := p.h.Acquire(context.Background(), state.Request{Session: c.id, Proxy: p.id, Demand: c.demand, Name: c.kind, QueueLimit: 1 << 30})
+	c.asked()
+	for {
+		switch {
+		case err != nil:
+			p.w.t.Errorf("client %s: %v", c.id, err)
+			return
+		case p.dead():
+			return
+		case st.Phase == state.Assigned:
+			if p.serve(c, st.Grant) {
+				return
+			}
+			st, err = p.h.Reassign(context.Background(), c.id, st.Grant.Worker, st.Grant.Attempt)
+		case st.Phase == state.Queued:
+			select {
+			case <-p.end:
+				return
+			case <-c.givesUp:
+				if _, err := p.h.Cancel(context.Background(), c.id, p.id, "cancelled"); err != nil {
+					p.w.t.Errorf("cancel: %v", err)
+				}
+				return
+			case n := <-grants:
+				if !n.Granted {
+					return
+				}
+				st = state.Standing{Phase: state.Assigned, Grant: n.Grant}
+			}
+		case st.Phase == state.Active:
+			// Its worker died between the start and the answer to it: nobody else sees that it is over.
+			if _, err := p.h.Cancel(context.Background(), c.id, p.id, "dial_failed"); err != nil {
+				p.w.t.Errorf("cancel: %v", err)
+			}
+			return
+		default:
+			return // it has ended
+		}
+	}
+}
+
+// serve is a session, from the dial to its end; false when it could not start.
+func (p *proxy) serve(c *client, g state.Grant) bool {
+	gate, ok := p.w.gates.Load(g.Endpoint)
+	if !ok {
+		return false
+	}
+	k := gate.(*worker)
+	s := k.dial(g, p.id, c.kind)
+	if s == nil {
+		return false
+	}
+	reason := "client_closed"
+	select {
+	case <-c.done():
+	case <-s.cut:
+		reason = "worker_closed"
+	case <-p.end: // the gate sees the connection break
+	}
+	k.hangUp(c.id)
+	p.w.over.Add(1)
+	if !p.dead() {
+		p.mu.Lock()
+		p.ends = append(p.ends, state.End{Session: c.id, Reason: reason})
+		p.mu.Unlock()
+	}
+	return true
+}
