@@ -91,13 +91,16 @@ func (a *Admin) Start(ctx context.Context) error {
 	if _, err := a.listen.Secret(); err != nil {
 		return err
 	}
-	ln, err := listen(ctx, a.listen)
-	if err != nil {
-		return fmt.Errorf("admin port: %w", err)
+	if a.ln == nil {
+		ln, err := listen(ctx, a.listen)
+		if err != nil {
+			return fmt.Errorf("admin port: %w", err)
+		}
+		a.ln = ln
 	}
-	a.ln = ln
+	ln := a.ln
 	go func() {
-		if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			a.log.Error("admin port failed", zap.Error(err))
 		}
 	}()
@@ -126,6 +129,23 @@ func listen(ctx context.Context, a config.Admin) (net.Listener, error) {
 		return nil, errors.Join(err, ln.Close())
 	}
 	return ln, nil
+}
+
+// Adopt has Start serve on a socket that listens already. Call it before Start.
+func (a *Admin) Adopt(ln net.Listener) { a.ln = ln }
+
+// Socket is the socket that is listened on, to be passed to another process;
+// nil without one.
+func (a *Admin) Socket() net.Listener { return a.ln }
+
+// Leave stops serving for a process that has the same socket.
+func (a *Admin) Leave() {
+	if u, ok := a.ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // its name is the other's
+	}
+	if a.ln != nil {
+		_ = a.ln.Close()
+	}
 }
 
 // Addr is the address that is listened on, empty before Start and without one.

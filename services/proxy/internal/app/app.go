@@ -50,6 +50,10 @@ type proxy struct {
 	// there before it.
 	told atomic.Pointer[admit.Admitter]
 
+	succession succession
+	settled    atomic.Pointer[<-chan struct{}] // set when another process has the sockets
+
+	places   *places
 	running  running
 	walks    sync.WaitGroup // clients on their way to a worker
 	walksMu  sync.Mutex
@@ -126,8 +130,11 @@ func serve(cfg Config, log *zap.Logger) error {
 	if err := p.openTokens(); err != nil {
 		return err
 	}
+	p.succession.path = cfg.Handover.Socket
+	p.places = newPlaces(log)
 	port := telemetry.NewAdmin(cfg.Admin, p.health, reg, log)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
+		run.Func("handover", func(ctx context.Context) error { return p.takeOver(ctx, port) }, p.forsake),
 		port,
 		run.Func("redis", p.connectRedis, p.closeRedis),
 		run.Func("pool", func(ctx context.Context) error {
@@ -140,6 +147,7 @@ func serve(cfg Config, log *zap.Logger) error {
 			return nil
 		}, p.stopPool),
 		run.Func("edge", p.startEdge, p.drain),
+		run.Func("succession", func(ctx context.Context) error { return p.succeed(ctx, port) }, p.withdraw),
 	)
 }
 
@@ -188,7 +196,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	p.edge = edge.New(edge.Options{
 		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins,
 		Tokens: p.tokens, HeaderTimeout: p.config.Limits.Request, Pending: p.config.Limits.Pending, Failures: p.config.Limits.Failures,
-		Pollers: pollers, Relay: ro, Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
+		Pollers: pollers, Relay: ro, Listener: p.succession.taken.Listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
 	}, p.accept)
 	p.told.Store(p.admit)
 
@@ -266,6 +274,7 @@ func (p *proxy) startEdge(context.Context) error {
 // elsewhere, and what still runs at the deadline is closed with a reason.
 func (p *proxy) drain(ctx context.Context) error {
 	p.health.SetReady(checkAccept, false, "draining")
+	p.finishWaiting(ctx)
 	p.edge.Drain()
 	p.admit.Drain()
 	p.walksMu.Lock()

@@ -19,6 +19,7 @@ type Config struct {
 	Listen         string        `koanf:"listen" doc:"Address of the public port, where Playwright clients connect."`
 	DefaultBrowser string        `koanf:"default_browser" doc:"Browser of a client that names none: chromium, firefox or webkit."`
 	AllowedOrigins []string      `koanf:"allowed_origins" doc:"Web pages that may connect, by their Origin; others are refused so that no page a user visits can reach the pool. * allows all."`
+	Handover       Handover      `koanf:"handover"`
 	Drain          time.Duration `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
 
 	Tokens tokens.Config `koanf:"tokens"`
@@ -52,6 +53,11 @@ type Queue struct {
 type Dial struct {
 	Timeout  time.Duration `koanf:"timeout" doc:"How long a worker may take to accept a session. Less than timing.start_lease."`
 	Attempts int           `koanf:"attempts" doc:"How many workers are tried for one client before it is told that none could be reached."`
+}
+
+// Handover is how a proxy takes over from another one on the same machine.
+type Handover struct {
+	Socket string `koanf:"socket" doc:"Path of a Unix socket by which a proxy that is started takes the place of the one that runs: it gets its ports, and no client is refused meanwhile. Empty = a restart closes the ports."`
 }
 
 // Relay bounds what a session may take.

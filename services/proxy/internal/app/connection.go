@@ -28,6 +28,11 @@ func (p *proxy) accept(u edge.Upgrade) {
 		p.refuse(u, refusal.New(refusal.Draining, ""))
 		return
 	}
+	if !p.places.take() {
+		p.walks.Done()
+		p.refuse(u, refusal.New(refusal.OutOfDescriptors, ""))
+		return
+	}
 	go func() {
 		defer p.walks.Done()
 		p.walk(u)
@@ -69,6 +74,7 @@ func (p *proxy) walk(u edge.Upgrade) {
 
 	grant, conn, err := p.connect(ctx, ticket, u)
 	if err != nil {
+		p.places.leave()
 		p.give(u, session, ticket, err)
 		return
 	}
@@ -175,6 +181,7 @@ func (p *proxy) refuse(u edge.Upgrade, no refusal.Refusal) {
 }
 
 func (p *proxy) ended(session string, r relay.Result) {
+	p.places.leave()
 	p.running.remove(session)
 	p.metrics.ended.WithLabelValues(r.Reason).Inc()
 	p.metrics.bytes.WithLabelValues("up").Add(float64(r.BytesUp))

@@ -97,6 +97,7 @@ func (d *door) unwatched(err error) {
 		d.closed = true
 		_ = unix.Close(d.conn.Hash())
 		d.edge.pending.leave(d)
+		d.edge.unfinished.leave()
 	}
 	d.mu.Unlock()
 	if c != nil {
@@ -160,18 +161,21 @@ func (d *door) feed(b []byte) error {
 	return nil
 }
 
+const headEnd = "\r\n\r\n"
+
 // headScan finds the empty line that ends a request's head.
 type headScan struct{ matched int }
 
+func (s *headScan) found() bool { return s.matched == len(headEnd) }
+
 // end returns where in b the head ends, or the length of b.
 func (s *headScan) end(b []byte) int {
-	const mark = "\r\n\r\n"
 	for i, c := range b {
 		switch {
-		case s.matched == len(mark): // found earlier
+		case s.found(): // earlier
 			return len(b)
-		case c == mark[s.matched]:
-			if s.matched++; s.matched == len(mark) {
+		case c == headEnd[s.matched]:
+			if s.matched++; s.found() {
 				return i + 1
 			}
 		case c == '\r':
@@ -212,6 +216,7 @@ func (e *Edge) adopt(w http.ResponseWriter) (*relay.Client, error) {
 	client, err := e.relay.Adopt(c, bytes.Clone(d.rest))
 	if err != nil {
 		d.closed = true
+		e.unfinished.leave()
 		return nil, err
 	}
 	d.client.Store(client)

@@ -30,6 +30,8 @@ type Options struct {
 	DefaultBrowser string
 	AllowedOrigins []string // Origin headers that are let in; "*" lets in all
 	Pollers        int      // event loops
+	// Listener is a socket that listens already; nil has Start open one.
+	Listener net.Listener
 	// Tokens let clients in; nil lets in everybody.
 	Tokens *tokens.Store
 	// HeaderTimeout is how long a client may take to send its request; 0 is 10 s.
@@ -66,7 +68,9 @@ type Edge struct {
 	draining atomic.Bool
 	buffers  sync.Pool
 	pending  *pending
-	failures *failures
+	// unfinished are the connections whose request is not complete.
+	unfinished tally
+	failures   *failures
 }
 
 const (
@@ -113,16 +117,41 @@ func (e *Edge) Relay() *relay.Relay { return e.relay }
 // Start listens and serves. The engine would stop itself when it cannot listen,
 // and now and then wait forever for a poller that has just begun.
 func (e *Edge) Start() error {
-	l, err := listen("tcp", e.o.Listen, e.o.Log)
+	ln := e.o.Listener
+	if ln == nil {
+		var err error
+		if ln, err = listen("tcp", e.o.Listen); err != nil {
+			return err
+		}
+	}
+	l, err := newListener(ln, e.o.Log)
 	if err != nil {
 		return err
 	}
+	l.accepted = e.unfinished.enter
 	e.listener = l
 	return e.engine.Start()
 }
 
 // Addr is the address it listens on.
 func (e *Edge) Addr() net.Addr { return e.listener.Addr() }
+
+// Socket is the listening socket, to be passed on.
+func (e *Edge) Socket() *net.TCPListener { return e.listener.tcp }
+
+// Leave stops accepting for a process that has the same socket. The requests
+// of the connections that are open are served as ever; the channel is closed
+// when the last of them is complete.
+func (e *Edge) Leave() <-chan struct{} {
+	e.listener.stop()
+	settled := make(chan struct{})
+	go func() {
+		<-e.listener.quiet
+		<-e.unfinished.none()
+		close(settled)
+	}()
+	return settled
+}
 
 // Drain stops accepting. Connections that are open stay, and their requests
 // are refused.
@@ -145,6 +174,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // it has left, or the proxy stops
 	}
+	defer e.unfinished.leave()
 	if !isUpgrade(r) {
 		client.Refuse(e.plain(r))
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -11,17 +12,25 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 )
 
 // listener is a TCP listener that can stop accepting while its engine runs,
-// and that waits where nbio would spin: after an error that will not go away
-// at once, such as being out of descriptors.
+// and that sends clients away where nbio would spin: after an error that will
+// not go away at once, such as being out of descriptors.
 type listener struct {
 	net.Listener
-	log *zap.Logger
+	tcp      *net.TCPListener
+	log      *zap.Logger
+	accepted func() // is told of every connection; may be nil
+
+	// spare is a descriptor to fall back on when there is no other: with it a
+	// client can be told why it is not served.
+	spare *os.File
 
 	stopped  chan struct{}
 	stop     func() // closes the socket
+	quiet    chan struct{}
 	released chan struct{}
 	release  func()
 	warned   time.Time // Accept's
@@ -32,25 +41,31 @@ const (
 	errorPause = 50 * time.Millisecond
 	// warnPause is how often such errors are logged.
 	warnPause = 10 * time.Second
+	// shedTime bounds telling one client that there is no descriptor for it.
+	shedTime = 100 * time.Millisecond
 )
 
-func listen(network, addr string, log *zap.Logger) (*listener, error) {
+func listen(network, addr string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 20 * time.Second, Count: 2}}
-	ln, err := lc.Listen(context.Background(), network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return newListener(ln, log), nil
+	return lc.Listen(context.Background(), network, addr)
 }
 
-func newListener(ln net.Listener, log *zap.Logger) *listener {
-	l := &listener{Listener: ln, log: log, stopped: make(chan struct{}), released: make(chan struct{})}
+func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil, errors.New("not a TCP socket")
+	}
+	l := &listener{
+		Listener: ln, tcp: tcp, log: log,
+		stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
+	}
+	l.spare, _ = os.Open(os.DevNull)
 	l.stop = sync.OnceFunc(func() {
 		close(l.stopped)
 		_ = ln.Close()
 	})
 	l.release = sync.OnceFunc(func() { close(l.released) })
-	return l
+	return l, nil
 }
 
 // Accept is part of net.Listener. Once accepting has stopped it waits for
@@ -59,15 +74,23 @@ func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
+			if l.accepted != nil {
+				l.accepted()
+			}
 			return relay.Hide(c), nil
 		}
 		select {
 		case <-l.stopped:
+			l.closeSpare()
+			close(l.quiet)
 			<-l.released
 			return nil, net.ErrClosed
 		default:
 		}
 		l.warn(err)
+		if exhausted(err) && l.shed() {
+			continue
+		}
 		select {
 		case <-l.stopped:
 		case <-time.After(errorPause):
@@ -75,14 +98,64 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 func (l *listener) warn(err error) {
 	if now := time.Now(); now.Sub(l.warned) >= warnPause {
 		l.warned = now
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			l.log.Error("out of file descriptors: new clients wait; raise the limit (ulimit -n) or add a proxy")
+		if exhausted(err) {
+			l.log.Error("out of file descriptors: new clients are refused; raise the limit (ulimit -n) or add a proxy")
 		} else {
 			l.log.Warn("accept failed", zap.Error(err))
 		}
+	}
+}
+
+// shed takes one client from the backlog and tells it to come back; false when
+// that was not possible.
+func (l *listener) shed() bool {
+	if l.spare == nil {
+		l.spare, _ = os.Open(os.DevNull)
+	}
+	if l.spare == nil {
+		return false
+	}
+	l.closeSpare()
+	defer func() { l.spare, _ = os.Open(os.DevNull) }()
+	_ = l.tcp.SetDeadline(time.Now().Add(shedTime)) // somebody else may have taken it
+	c, err := l.Listener.Accept()
+	_ = l.tcp.SetDeadline(time.Time{})
+	if err != nil {
+		return errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(shedTime))
+	// Whoever is answered with its request unread gets a reset instead.
+	b := make([]byte, readSize)
+	var s headScan
+	for n := 0; ; {
+		if n, err = c.Read(b); err != nil {
+			return true
+		}
+		s.end(b[:n])
+		if s.found() {
+			break
+		}
+	}
+	no := refusal.New(refusal.OutOfDescriptors, "")
+	_, _ = c.Write(no.AppendHTTP(nil))
+	if t, ok := c.(*net.TCPConn); ok && t.CloseWrite() == nil {
+		_, _ = c.Read(b)
+	}
+	return true
+}
+
+func (l *listener) closeSpare() {
+	if l.spare != nil {
+		_ = l.spare.Close()
+		l.spare = nil
 	}
 }
 

@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/handover"
+	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
+)
+
+// The sockets that one process passes on to the next.
+const (
+	socketPublic = "public"
+	socketAdmin  = "admin"
+)
+
+// succession is the proxy's place between the process before it and the one
+// after it on the same machine.
+type succession struct {
+	path  string
+	taken *handover.Taken
+	offer *handover.Offer
+}
+
+// takeOver gets the sockets of the proxy that runs, if one does.
+func (p *proxy) takeOver(ctx context.Context, port *telemetry.Admin) error {
+	if p.succession.path == "" {
+		return nil
+	}
+	taken, err := handover.Take(ctx, p.succession.path)
+	if err != nil {
+		return err
+	}
+	p.succession.taken = taken
+	if ln := taken.Listener(socketAdmin); ln != nil {
+		port.Adopt(ln)
+	}
+	return nil
+}
+
+// succeed has the process before this one stop, and offers the sockets to the
+// one that will come after.
+func (p *proxy) succeed(ctx context.Context, port *telemetry.Admin) error {
+	s := &p.succession
+	if s.path == "" {
+		return nil
+	}
+	if s.taken != nil {
+		if err := s.taken.Serving(); err != nil {
+			p.log.Warn("the proxy before this one may still accept clients", zap.Error(err))
+		} else {
+			p.log.Info("took over from the proxy before this one")
+		}
+	}
+	sockets := map[string]handover.Socket{socketPublic: p.edge.Socket()}
+	if ln, ok := port.Socket().(handover.Socket); ok {
+		sockets[socketAdmin] = ln
+	}
+	offer, err := handover.Listen(ctx, s.path, sockets, func() {
+		p.log.Info("another proxy has taken over; finishing what runs", zap.Int("sessions", p.edge.Relay().Len()))
+		port.Leave()
+		p.settled.Store(ptr(p.edge.Leave()))
+		p.fail(nil)
+	})
+	s.offer = offer
+	return err
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// withdraw runs first in a stop.
+func (p *proxy) withdraw(context.Context) error {
+	if p.succession.offer != nil {
+		p.succession.offer.Close()
+	}
+	return nil
+}
+
+// forsake gives up what was taken and is not used, when a start fails.
+func (p *proxy) forsake(context.Context) error {
+	p.succession.taken.Close()
+	return nil
+}
+
+// finishWaiting lets everybody whose connection is open get a session, after
+// another process has taken over the sockets.
+func (p *proxy) finishWaiting(ctx context.Context) {
+	settled := p.settled.Load()
+	if settled == nil {
+		return
+	}
+	deadline := time.NewTimer(p.config.Drain)
+	defer deadline.Stop()
+	select {
+	case <-*settled:
+	case <-deadline.C:
+		return
+	case <-ctx.Done():
+		return
+	}
+	walked := make(chan struct{})
+	go func() {
+		p.walks.Wait()
+		close(walked)
+	}()
+	select {
+	case <-walked:
+	case <-deadline.C:
+	case <-ctx.Done():
+	}
+}

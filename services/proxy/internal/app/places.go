@@ -1,0 +1,49 @@
+package app
+
+import (
+	"sync/atomic"
+	"syscall"
+
+	"go.uber.org/zap"
+)
+
+// places bounds the clients by the descriptors that they need: one for the
+// client and one for its worker.
+type places struct {
+	limit int64
+	taken atomic.Int64
+}
+
+const (
+	// spared are descriptors that are no session's: for Redis, the admin port,
+	// clients that are refused, and one in thirty-two for clients that have not
+	// said yet what they want.
+	spared      = 32
+	sparedShare = 32
+	perSession  = 2
+)
+
+// newPlaces reads the limit, which the runtime has raised as far as the system
+// lets it.
+func newPlaces(log *zap.Logger) *places {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		log.Warn("the limit of open files is not known", zap.Error(err))
+		return &places{limit: 1 << 31}
+	}
+	files := int64(min(l.Cur, 1<<31)) //nolint:gosec // bounded
+	p := &places{limit: max(1, (files-spared-files/sparedShare)/perSession)}
+	log.Info("limit of open files", zap.Int64("files", files), zap.Int64("sessions", p.limit))
+	return p
+}
+
+// take is false when there is no place left.
+func (p *places) take() bool {
+	if p.taken.Add(1) <= p.limit {
+		return true
+	}
+	p.leave()
+	return false
+}
+
+func (p *places) leave() { p.taken.Add(-1) }
