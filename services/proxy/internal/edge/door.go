@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -32,11 +33,15 @@ type door struct {
 	since   time.Time     // when it was accepted
 	place   *list.Element // among the pending, whose lock holds it
 
-	mu     sync.Mutex // holds the descriptor until there is a client
-	scan   headScan
-	size   int    // bytes so far
-	rest   []byte // what is behind the head in what was just read
-	closed bool
+	mu   sync.Mutex // holds the descriptor until there is a client
+	scan headScan
+	size int    // bytes so far
+	seen []byte // of a request that came in part
+	// numbers are the descriptors under which the loop had the connection
+	// before. They are kept, because what happens to it is still told of them.
+	numbers []int
+	rest    []byte // what is behind the head in what was just read
+	closed  bool
 }
 
 var _ relay.Watched = (*door)(nil)
@@ -53,10 +58,18 @@ var (
 func (e *Edge) open(c *nbio.Conn) {
 	if p, ok := c.Session().(*nbhttp.Parser); ok {
 		d := &door{parser: p, edge: e, conn: c, since: time.Now()}
-		if a := c.RemoteAddr(); a != nil {
+		a := c.RemoteAddr()
+		if from, ok := a.(returning); ok {
+			a, d.since, d.seen, d.numbers = from.Addr, from.since, from.seen, from.numbers
+			*from.arrived = true
+		}
+		if a != nil {
 			d.address = addressOf(hostOf(a.String()))
 		}
 		c.SetSession(d)
+		if e.o.opened != nil {
+			e.o.opened(c)
+		}
 		if evict := e.pending.enter(d); evict != nil {
 			e.o.Refused(refusal.Pending)
 			evict.evict()
@@ -95,7 +108,11 @@ func (d *door) unwatched(err error) {
 	c := d.client.Load()
 	if c == nil && !d.closed {
 		d.closed = true
-		_ = unix.Close(d.conn.Hash())
+		if !d.returns(err) {
+			for _, fd := range append(d.numbers, d.conn.Hash()) {
+				_ = unix.Close(fd)
+			}
+		}
 		d.edge.pending.leave(d)
 		d.edge.unfinished.leave()
 	}
@@ -103,6 +120,41 @@ func (d *door) unwatched(err error) {
 	if c != nil {
 		c.CloseAndClean(err)
 	}
+}
+
+// returning is the address of a client whose connection is given to the loop
+// once more, with what is known of it.
+type returning struct {
+	net.Addr
+	since   time.Time
+	seen    []byte
+	numbers []int
+	arrived *bool // is set when the loop has it
+}
+
+// returns gives the connection to the loop once more if it was dropped by
+// mistake: for an event that was meant for an earlier connection, which had the
+// same descriptor and was closed while its event waited to be handled.
+func (d *door) returns(err error) bool {
+	if !errors.Is(err, io.EOF) || d.edge.stopping.Load() {
+		return false
+	}
+	remote := d.conn.RemoteAddr()
+	if from, ok := remote.(returning); ok {
+		remote = from.Addr
+	}
+	arrived := false
+	known := returning{remote, d.since, d.seen, append(d.numbers, d.conn.Hash()), &arrived}
+	conn, lives := relay.Again(d.conn.Hash(), known)
+	if !lives {
+		return false
+	}
+	d.edge.unfinished.enter()
+	d.edge.engine.AddConnNonTLSNonBlocking(&nbhttp.Conn{Conn: conn}, nil, func() {})
+	if !arrived { // out of descriptors
+		d.edge.unfinished.leave()
+	}
+	return arrived
 }
 
 // Ready runs on the loop when there is something to read.
@@ -122,6 +174,12 @@ func (d *door) read() error {
 	defer d.mu.Unlock()
 	p := d.edge.buffers.Get().(*[]byte)
 	defer d.edge.buffers.Put(p)
+	if seen := d.seen; seen != nil && d.size == 0 {
+		d.seen = nil
+		if err := d.feed(seen); err != nil {
+			return err
+		}
+	}
 	for d.client.Load() == nil && !d.closed {
 		n, err := unix.Read(d.conn.Hash(), *p)
 		switch {
@@ -151,13 +209,14 @@ func (d *door) feed(b []byte) error {
 		err := d.parser.Parse(part)
 		if d.client.Load() != nil || d.closed {
 			// Most connections live long, and need neither any more.
-			d.parser, d.rest = nil, nil
+			d.parser, d.rest, d.seen = nil, nil, nil
 			return nil
 		}
 		if err != nil {
 			return errRequest
 		}
 	}
+	d.seen = append(d.seen, b...)
 	return nil
 }
 
@@ -213,7 +272,7 @@ func (e *Edge) adopt(w http.ResponseWriter) (*relay.Client, error) {
 		return nil, net.ErrClosed // a second request behind the first
 	}
 	e.pending.leave(d)
-	client, err := e.relay.Adopt(c, bytes.Clone(d.rest))
+	client, err := e.relay.Adopt(c, d.numbers, bytes.Clone(d.rest))
 	if err != nil {
 		d.closed = true
 		e.unfinished.leave()

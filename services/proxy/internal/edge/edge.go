@@ -46,6 +46,8 @@ type Options struct {
 	Log      *zap.Logger
 	// Refused counts refusals; it may be nil.
 	Refused func(refusal.Code)
+
+	opened func(*nbio.Conn) // is told of every connection, in tests
 }
 
 // Upgrade is a client that asks for a browser. Its connection is the
@@ -66,6 +68,7 @@ type Edge struct {
 	listener *listener
 	accept   func(Upgrade)
 	draining atomic.Bool
+	stopping atomic.Bool // the loop drops everything
 	buffers  sync.Pool
 	pending  *pending
 	// unfinished are the connections whose request is not complete.
@@ -163,6 +166,7 @@ func (e *Edge) Drain() {
 // Stop closes everything that is left.
 func (e *Edge) Stop(ctx context.Context) error {
 	e.Drain()
+	e.stopping.Store(true)
 	e.relay.Close()
 	return e.engine.Shutdown(ctx)
 }

@@ -112,10 +112,10 @@ func (r *Relay) Close() {
 }
 
 // Adopt takes a client's connection, and its descriptor with it. Its Watched
-// passes on to the Client from now on. early is what the client has sent behind
-// its request.
-func (r *Relay) Adopt(conn *nbio.Conn, early []byte) (*Client, error) {
-	c := &Client{leg: leg{relay: r, fd: conn.Hash(), side: clientSide, watched: conn}, early: early}
+// passes on to the Client from now on. numbers are further descriptors of the
+// same socket, early is what the client has sent behind its request.
+func (r *Relay) Adopt(conn *nbio.Conn, numbers []int, early []byte) (*Client, error) {
+	c := &Client{leg: leg{relay: r, fd: conn.Hash(), side: clientSide, watched: conn, numbers: numbers}, early: early}
 	c.client = c
 	_ = conn.SetReadDeadline(time.Time{})
 	r.mu.Lock()

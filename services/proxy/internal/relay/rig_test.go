@@ -108,7 +108,7 @@ func (d *door) Ready() {
 	if n, _ := unix.Read(d.conn.Hash(), hello[:]); n != 1 {
 		return
 	}
-	c, err := d.rig.relay.Adopt(d.conn, nil)
+	c, err := d.rig.relay.Adopt(d.conn, nil, nil)
 	if err == nil {
 		d.client.Store(c)
 		d.rig.doors <- d

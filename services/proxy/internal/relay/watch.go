@@ -57,6 +57,22 @@ type descriptor struct {
 	fd       int
 }
 
+// Again is a socket that the loop has dropped by mistake, in a form that it can
+// be given anew: with another descriptor. ok is false when its peer has gone.
+func Again(fd int, remote net.Addr) (conn net.Conn, ok bool) {
+	if peerGone(fd) {
+		return nil, false
+	}
+	return addressed{descriptor{fd: fd}, remote}, true
+}
+
+type addressed struct {
+	descriptor
+	remote net.Addr
+}
+
+func (a addressed) RemoteAddr() net.Addr { return a.remote }
+
 func (d descriptor) LocalAddr() net.Addr                   { return nil }
 func (d descriptor) RemoteAddr() net.Addr                  { return nil }
 func (d descriptor) Close() error                          { return nil }
