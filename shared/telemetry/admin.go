@@ -30,6 +30,8 @@ type Admin struct {
 	mux    *http.ServeMux
 	server *http.Server
 	ln     net.Listener
+
+	adopted bool // and not served yet
 }
 
 // NewAdmin makes the port. Its settings are those of [config.Admin]: host:port,
@@ -91,20 +93,24 @@ func (a *Admin) Start(ctx context.Context) error {
 	if _, err := a.listen.Secret(); err != nil {
 		return err
 	}
-	if a.ln == nil {
-		ln, err := listen(ctx, a.listen)
-		if err != nil {
-			return fmt.Errorf("admin port: %w", err)
-		}
-		a.ln = ln
+	if a.ln != nil {
+		return nil // see Adopt
 	}
-	ln := a.ln
+	ln, err := listen(ctx, a.listen)
+	if err != nil {
+		return fmt.Errorf("admin port: %w", err)
+	}
+	a.ln = ln
+	a.serve()
+	return nil
+}
+
+func (a *Admin) serve() {
 	go func() {
-		if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := a.server.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			a.log.Error("admin port failed", zap.Error(err))
 		}
 	}()
-	return nil
 }
 
 func listen(ctx context.Context, a config.Admin) (net.Listener, error) {
@@ -131,8 +137,17 @@ func listen(ctx context.Context, a config.Admin) (net.Listener, error) {
 	return ln, nil
 }
 
-// Adopt has Start serve on a socket that listens already. Call it before Start.
-func (a *Admin) Adopt(ln net.Listener) { a.ln = ln }
+// Adopt takes a socket that another process serves, before Start, which leaves
+// it to that process until TakeOver.
+func (a *Admin) Adopt(ln net.Listener) { a.ln, a.adopted = ln, true }
+
+// TakeOver begins to serve on a socket that was adopted.
+func (a *Admin) TakeOver() {
+	if a.adopted {
+		a.adopted = false
+		a.serve()
+	}
+}
 
 // Socket is the socket that is listened on, to be passed to another process;
 // nil without one.

@@ -120,6 +120,20 @@ func (p *Pool) AddProxy(tb testing.TB, more Settings) *Service {
 	return s
 }
 
+// AddProxyWithFiles starts one more proxy that may have so many files open.
+func (p *Pool) AddProxyWithFiles(tb testing.TB, files int, more Settings) *Service {
+	tb.Helper()
+	s := p.add("proxy", Binary(tb, "pwdist-proxy"), Port(tb), Port(tb), p.options.Proxy, more)
+	p.Proxies = append(p.Proxies, s)
+	s.Name += itoa(len(p.Proxies))
+	c := &s.command
+	c.Name = s.Name
+	c.Args = append([]string{"-c", `ulimit -n "$0" && exec "$@"`, itoa(files), c.Path}, c.Args...)
+	c.Path = "/bin/sh"
+	s.Start(tb)
+	return s
+}
+
 // AddWorker starts one more worker and does not wait for it.
 func (p *Pool) AddWorker(tb testing.TB, more Settings) *Service {
 	tb.Helper()

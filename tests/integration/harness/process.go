@@ -213,3 +213,6 @@ next:
 	// The race detector would wait a second at the end of every process.
 	return append(env, "GORACE=atexit_sleep_ms=0")
 }
+
+// Logged tells whether the process has printed a text.
+func Logged(p *Process, text string) bool { return strings.Contains(p.Output(), text) }

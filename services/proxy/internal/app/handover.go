@@ -47,6 +47,7 @@ func (p *proxy) succeed(ctx context.Context, port *telemetry.Admin) error {
 	if s.path == "" {
 		return nil
 	}
+	port.TakeOver()
 	if s.taken != nil {
 		if err := s.taken.Serving(); err != nil {
 			p.log.Warn("the proxy before this one may still accept clients", zap.Error(err))

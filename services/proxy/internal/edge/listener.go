@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
@@ -24,6 +25,8 @@ type listener struct {
 	log      *zap.Logger
 	accepted func() // is told of every connection; may be nil
 
+	// limit is the number above which descriptors are the last ones.
+	limit uintptr
 	// spare is a descriptor to fall back on when there is no other: with it a
 	// client can be told why it is not served.
 	spare *os.File
@@ -41,6 +44,8 @@ const (
 	errorPause = 50 * time.Millisecond
 	// warnPause is how often such errors are logged.
 	warnPause = 10 * time.Second
+	// headroom is how many descriptors are kept from clients.
+	headroom = 8
 	// shedTime bounds telling one client that there is no descriptor for it.
 	shedTime = 100 * time.Millisecond
 )
@@ -59,6 +64,11 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 		Listener: ln, tcp: tcp, log: log,
 		stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
 	}
+	l.limit = ^uintptr(0)
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur > headroom {
+		l.limit = uintptr(files.Cur - headroom)
+	}
 	l.spare, _ = os.Open(os.DevNull)
 	l.stop = sync.OnceFunc(func() {
 		close(l.stopped)
@@ -73,6 +83,11 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if err == nil && l.last(c) {
+			l.warn(syscall.EMFILE)
+			shed(c)
+			continue
+		}
 		if err == nil {
 			if l.accepted != nil {
 				l.accepted()
@@ -88,7 +103,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		default:
 		}
 		l.warn(err)
-		if exhausted(err) && l.shed() {
+		if exhausted(err) && l.shedNext() {
 			continue
 		}
 		select {
@@ -113,9 +128,27 @@ func (l *listener) warn(err error) {
 	}
 }
 
-// shed takes one client from the backlog and tells it to come back; false when
-// that was not possible.
-func (l *listener) shed() bool {
+// last tells that there is no descriptor left, or one of the last, for the second
+// one that the loop needs for a connection.
+func (l *listener) last(c net.Conn) bool {
+	last := false
+	if sc, ok := c.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				probe, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+				last = err != nil || uintptr(probe) >= l.limit //nolint:gosec // not negative then
+				if err == nil {
+					_ = unix.Close(probe)
+				}
+			})
+		}
+	}
+	return last
+}
+
+// shedNext takes one client from the backlog and tells it to come back; false
+// when that was not possible.
+func (l *listener) shedNext() bool {
 	if l.spare == nil {
 		l.spare, _ = os.Open(os.DevNull)
 	}
@@ -130,26 +163,29 @@ func (l *listener) shed() bool {
 	if err != nil {
 		return errors.Is(err, os.ErrDeadlineExceeded)
 	}
+	shed(c)
+	return true
+}
+
+// shed tells a client that there is no descriptor for it.
+func shed(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(shedTime))
 	// Whoever is answered with its request unread gets a reset instead.
 	b := make([]byte, readSize)
 	var s headScan
-	for n := 0; ; {
-		if n, err = c.Read(b); err != nil {
-			return true
+	for !s.found() {
+		n, err := c.Read(b)
+		if err != nil {
+			return
 		}
 		s.end(b[:n])
-		if s.found() {
-			break
-		}
 	}
 	no := refusal.New(refusal.OutOfDescriptors, "")
 	_, _ = c.Write(no.AppendHTTP(nil))
 	if t, ok := c.(*net.TCPConn); ok && t.CloseWrite() == nil {
 		_, _ = c.Read(b)
 	}
-	return true
 }
 
 func (l *listener) closeSpare() {

@@ -1,0 +1,68 @@
+package integration_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+// A proxy that has as many sessions as its limit of open files allows refuses
+// further clients and says why; it does so too when there is no descriptor left
+// to accept them with.
+func TestOutOfDescriptors(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"slots": "50", "lifetime.sessions": "0"}})
+	few := p.AddProxyWithFiles(t, 96, nil)
+	few.AwaitReady(t)
+	const places = (96 - 32 - 3) / 2
+	connect := func() (*harness.Raw, harness.Answer) {
+		c := harness.Upgrade(t, few.Address, "/", "1.65.1", nil)
+		return c, c.Answer(t)
+	}
+	refused := func(got harness.Answer) {
+		t.Helper()
+		require.Equal(t, http.StatusServiceUnavailable, got.Status)
+		require.Equal(t, "out_of_descriptors", got.Code())
+		require.NotEmpty(t, got.Header.Get("Retry-After"))
+		require.Contains(t, got.Body, "ulimit -n")
+	}
+
+	var sessions []*harness.Raw
+	for range places {
+		c, got := connect()
+		require.Equal(t, http.StatusSwitchingProtocols, got.Status)
+		sessions = append(sessions, c)
+	}
+	_, got := connect()
+	refused(got)
+	require.NoError(t, sessions[0].Close())
+	harness.Await(t, "a place is free again", func() bool {
+		c, got := connect()
+		sessions[0] = c
+		return got.Status == http.StatusSwitchingProtocols
+	})
+
+	// Clients that say nothing take the rest.
+	var silent []*harness.Raw
+	for range 96 {
+		silent = append(silent, harness.Dial(t, few.Address))
+	}
+	harness.Await(t, "it has no descriptor left", func() bool { return harness.Logged(few.Process(), "out of file descriptors") })
+	for range 3 {
+		_, got = connect()
+		refused(got)
+	}
+	for _, c := range silent {
+		_ = c.Close()
+	}
+	for _, c := range sessions {
+		_ = c.Close()
+	}
+	harness.Await(t, "it serves again", func() bool {
+		c, got := connect()
+		_ = c.Close()
+		return got.Status == http.StatusSwitchingProtocols
+	})
+}
