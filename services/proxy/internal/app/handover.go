@@ -62,14 +62,12 @@ func (p *proxy) succeed(ctx context.Context, port *telemetry.Admin) error {
 	offer, err := handover.Listen(ctx, s.path, sockets, func() {
 		p.log.Info("another proxy has taken over; finishing what runs", zap.Int("sessions", p.edge.Relay().Len()))
 		port.Leave()
-		p.settled.Store(ptr(p.edge.Leave()))
+		p.settled.Store(new(p.edge.Leave()))
 		p.fail(nil)
 	})
 	s.offer = offer
 	return err
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // withdraw runs first in a stop.
 func (p *proxy) withdraw(context.Context) error {

@@ -31,7 +31,7 @@ func newPlaces(log *zap.Logger) *places {
 		log.Warn("the limit of open files is not known", zap.Error(err))
 		return &places{limit: 1 << 31}
 	}
-	files := int64(min(l.Cur, 1<<31)) //nolint:gosec // bounded
+	files := int64(min(l.Cur, 1<<31))
 	p := &places{limit: max(1, (files-spared-files/sparedShare)/perSession)}
 	log.Info("limit of open files", zap.Int64("files", files), zap.Int64("sessions", p.limit))
 	return p

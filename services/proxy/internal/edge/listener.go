@@ -136,7 +136,7 @@ func (l *listener) last(c net.Conn) bool {
 		if raw, err := sc.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) {
 				probe, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
-				last = err != nil || uintptr(probe) >= l.limit //nolint:gosec // not negative then
+				last = err != nil || uintptr(probe) >= l.limit
 				if err == nil {
 					_ = unix.Close(probe)
 				}

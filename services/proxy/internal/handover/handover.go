@@ -86,7 +86,7 @@ func (t *Taken) receive() error {
 	}
 	for i, fd := range fds {
 		unix.CloseOnExec(fd)
-		f := os.NewFile(uintptr(fd), names[i]) //nolint:gosec // a descriptor
+		f := os.NewFile(uintptr(fd), names[i])
 		ln, e := net.FileListener(f)
 		_ = f.Close()
 		if e != nil {

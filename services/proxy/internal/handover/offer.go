@@ -28,8 +28,8 @@ type Offer struct {
 	ln      *net.UnixListener
 	path    string
 	inode   uint64
-	tasks   sync.WaitGroup
 	once    sync.Once
+	closed  chan struct{}
 }
 
 // Listen offers sockets on a Unix socket that only this user can open. It takes
@@ -47,7 +47,7 @@ func Listen(ctx context.Context, path string, sockets map[string]Socket, taken f
 	}
 	unixListener, _ := ln.(*net.UnixListener)
 	unixListener.SetUnlinkOnClose(false)
-	o := &Offer{sockets: sockets, taken: taken, ln: unixListener, path: path}
+	o := &Offer{sockets: sockets, taken: taken, ln: unixListener, path: path, closed: make(chan struct{})}
 	err = os.Chmod(aside, 0o600)
 	if err == nil {
 		o.inode = inode(aside)
@@ -58,7 +58,7 @@ func Listen(ctx context.Context, path string, sockets map[string]Socket, taken f
 		_ = os.Remove(aside)
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	o.tasks.Go(o.accept)
+	go o.accept()
 	return o, nil
 }
 
@@ -77,10 +77,13 @@ func (o *Offer) accept() {
 			return
 		}
 		if err != nil {
-			time.Sleep(time.Second) // out of descriptors; nobody is in a hurry here
+			select { // out of descriptors; nobody is in a hurry here
+			case <-time.After(time.Second):
+			case <-o.closed:
+			}
 			continue
 		}
-		o.tasks.Go(func() { o.serve(c) })
+		go o.serve(c)
 	}
 }
 
@@ -127,9 +130,10 @@ func (o *Offer) pass(c *net.UnixConn) error {
 	return err
 }
 
-// Close withdraws the offer. It leaves the socket of a process that has taken
-// this one's place alone.
+// Close withdraws the offer, once. It leaves the socket of a process that has
+// taken this one's place alone.
 func (o *Offer) Close() {
+	close(o.closed)
 	_ = o.ln.Close()
 	if inode(o.path) == o.inode {
 		_ = os.Remove(o.path)

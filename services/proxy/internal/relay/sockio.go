@@ -27,7 +27,7 @@ func transfer(call uintptr, fd int, p []byte, flags int) (int, error) {
 		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0) //nolint:gosec // a buffer for the kernel
 		switch {
 		case errno == 0:
-			return int(n), nil //nolint:gosec // at most len(p)
+			return int(n), nil
 		case errors.Is(errno, unix.EINTR):
 		default:
 			return -1, errno
