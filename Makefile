@@ -83,7 +83,7 @@ bench-connections: ## hold as many sessions as descriptors allow for DURATION=10
 .PHONY: bench-state
 bench-state: ## measure what a session costs Redis as fleet, flavours and queue grow
 	@deploy/local/install.sh redis
-	@cd shared && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^TestCost$$' ./state
+	@cd shared && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^Test(Cost|Pauses)$$' ./state
 	@cd tests/integration && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^TestGrantLatency$$' ./load/sim
 
 .PHONY: sim

@@ -31,24 +31,25 @@ func TestCost(t *testing.T) {
 				p := openPool(t, conn, options(func(o *state.Options) { o.ProcessLease, o.StartLease = 24*time.Hour, 24*time.Hour }))
 				defer p.wipe()
 				f := newFleet(p, workers, flavours, 4, chromium("1.0"))
-				fmt.Fprintf(&table, "| %d | %d | %.0f | %.0f |", workers, flavours, f.measure(cycles, false, false), f.measure(cycles, true, false))
+				fmt.Fprintf(&table, "| %d | %d | %s | %s |", workers, flavours, f.measure(cycles, false, false), f.measure(cycles, true, false))
 				f.demand = chromium("")
-				fmt.Fprintf(&table, " %.0f |", f.measure(cycles, false, false))
+				fmt.Fprintf(&table, " %s |", f.measure(cycles, false, false))
 				atOnce(2*workers, func(int) { f.come() })
-				fmt.Fprintf(&table, " %.0f |", f.measure(cycles, false, false))
+				fmt.Fprintf(&table, " %s |", f.measure(cycles, false, false))
 				atOnce(2*workers+waiting, func(int) { f.come() })
 				n, err := p.do("ZCARD", p.k.Waiting()).ToInt64()
 				require.NoError(t, err)
 				require.EqualValues(t, waiting, n)
-				fmt.Fprintf(&table, " %.0f | %.0f |\n", f.measure(cycles, false, true), f.measure(cycles, true, true))
+				fmt.Fprintf(&table, " %s | %s |\n", f.measure(cycles, false, true), f.measure(cycles, true, true))
 			}()
 		}
 	}
 	t.Log("Redis CPU of one session, µs\n" + table.String())
 }
 
-// measure returns the CPU time of Redis for each of n cycles, in µs.
-func (f *fleet) measure(n int, pipelined, queue bool) float64 {
+// measure returns the CPU time of Redis for each of n cycles, in µs, and in
+// brackets how much of it the scripts took.
+func (f *fleet) measure(n int, pipelined, queue bool) string {
 	for range 100 {
 		f.cycle(queue)
 	}
@@ -61,7 +62,7 @@ func (f *fleet) measure(n int, pipelined, queue bool) float64 {
 		}
 	}
 	after := f.cost()
-	return (after.server - before.server) / float64(n)
+	return fmt.Sprintf("%.0f (%.0f)", (after.server-before.server)/float64(n), (after.scripts-before.scripts)/float64(n))
 }
 
 // TestCostIsFlat counts the commands that acquire, start and finish run in

@@ -42,6 +42,9 @@ func (p *pool) verdict(d dump) []string {
 	v.expiries()
 	v.names()
 	v.log(&p.fold)
+	if n := len(d.hash["flavours"]); n > p.Options().MaxFlavours {
+		v.say("there are %d flavours, of which there may be %d", n, p.Options().MaxFlavours)
+	}
 	slices.Sort(wrong)
 	return wrong
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
+// maxClasses is so low that the model reaches it.
+const maxClasses = 4
+
 // TestModel plays random histories of proxies, workers and clients against a real
 // Redis: lost replies and repeated calls, calls that arrive late, processes that
 // die, leases that run out, a Redis that loses everything or the last of it. Each
@@ -36,7 +39,7 @@ func TestModel(t *testing.T) {
 	o := options(func(o *state.Options) {
 		// Deadlines pass when the test says so.
 		o.Heartbeat, o.ProcessLease, o.StartLease = 10*time.Minute, time.Hour, time.Hour
-		o.MaxClasses, o.MaxFlavours = 4, 3
+		o.MaxClasses, o.MaxFlavours = maxClasses, 3
 	})
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {

@@ -349,6 +349,9 @@ func (v *view) queued(c call, id string, s *seenSession, e event.Event) string {
 		if !c.again && v.waiting >= c.limit {
 			return "the queue is full"
 		}
+		if !c.again && v.tooManyClasses(c.demand) {
+			return "there are as many classes as there may be"
+		}
 		if why := v.overToken(c, true); why != "" {
 			return why
 		}
@@ -375,6 +378,17 @@ func (v *view) queued(c call, id string, s *seenSession, e event.Event) string {
 		}
 	}
 	return ""
+}
+
+// tooManyClasses tells whether a demand would be one class more than may wait.
+func (v *view) tooManyClasses(d state.Demand) bool {
+	classes := map[string]bool{}
+	for _, s := range v.sessions {
+		if s.state == "queued" {
+			classes[fmt.Sprint(s.demand)] = true
+		}
+	}
+	return !classes[fmt.Sprint(d)] && len(classes) >= maxClasses
 }
 
 func (v *view) assigned(c call, id string, s *seenSession, e event.Event) string {
