@@ -68,6 +68,8 @@ func (r *rig) worker(slots int) target {
 			"--log.level=warn", "--drain=1s", "--slots=" + strconv.Itoa(slots), "--lifetime.sessions=0",
 			// There is none, but the worker looks for it.
 			"--browser.executable=" + self, "--playwright.dir=" + playwright,
+			// It echoes, so it cannot open the page of a probe.
+			"--browser.probe_interval=0",
 		},
 		Env: []string{"TMPDIR=" + r.dir},
 	})

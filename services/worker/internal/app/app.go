@@ -92,15 +92,16 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		id: "w-" + strings.ToLower(rand.Text()[:12]), config: cfg, log: log, keys: pool,
 		health: telemetry.NewHealth(checkBrowser, checkRedis, checkPool),
 	}
+	reg := telemetry.NewRegistry("worker")
 	w.browser, err = browser.New(browser.Options{
 		Type: cfg.Browser.Type, Executable: cfg.Browser.Executable, Channel: cfg.Browser.Channel, Headless: cfg.Browser.Headless,
 		Args: cfg.Browser.Args, Sandbox: cfg.Browser.Sandbox, StartTimeout: cfg.Browser.StartTimeout,
 		Node: cfg.Playwright.Node, PlaywrightDir: cfg.Playwright.Dir, Environ: environ, Log: log.Named("browser"),
+		ProbeInterval: cfg.Browser.ProbeInterval, ProbeTimeout: cfg.Browser.ProbeTimeout, Probed: probed(reg),
 	}, w.browserChanged)
 	if err != nil {
 		return err
 	}
-	reg := telemetry.NewRegistry("worker")
 	w.registrar = w.newRegistrar(reg)
 	w.gate = gate.New(gate.Options{
 		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg),
@@ -176,6 +177,10 @@ func (w *worker) register(reg prometheus.Registerer) {
 	gauge("slots_taken", "Slots in use, by sessions that run, open or close.", w.gate.Taken)
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "pwdist_worker_browser_starts_total",
-		Help: "Times that the browser came up; each beyond the first is a restart after a crash.",
+		Help: "Times that the browser came up; each beyond the first is a restart after a crash or a hang.",
 	}, func() float64 { return float64(w.browser.Starts()) })
+	f.NewCounterFunc(prometheus.CounterOpts{
+		Name: "pwdist_worker_browser_hangs_total",
+		Help: "Times that the browser was killed because it opened no pages any more.",
+	}, func() float64 { return float64(w.browser.Hangs()) })
 }

@@ -123,6 +123,20 @@ func TestAWorkersLife(t *testing.T) {
 	})
 }
 
+func TestABrowserThatHangsIsReplaced(t *testing.T) { // I2, I3
+	f := newFleet(t)
+	w := launch(t, "--redis.url="+f.redis.URL(), "--browser.probe_interval=1s", "--browser.probe_timeout=1s").ready()
+	c := w.open(f, "s")
+	require.NoError(t, syscall.Kill(w.chromium(), syscall.SIGSTOP))
+	require.Equal(t, websocket.StatusGoingAway, c.closed())
+	f.awaitEvent("session.ended s browser_hung")
+	f.awaitEvent("worker.unhealthy browser_hung")
+	f.awaitEvent("worker.ready")
+	require.Equal(t, "1", w.metric("pwdist_worker_browser_hangs_total"))
+	w.open(f, "after").alive()
+	require.NotContains(t, w.text(), "DATA RACE")
+}
+
 func TestADrainThatTakesTooLongCloses(t *testing.T) {
 	f := newFleet(t)
 	w := launch(t, "--redis.url="+f.redis.URL(), "--drain=300ms").ready()

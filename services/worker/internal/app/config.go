@@ -53,6 +53,9 @@ type Browser struct {
 	Args         []string      `koanf:"args" doc:"Further arguments of the browser. As a JSON list where one holds a comma." example:"[\"--lang=en\",\"--window-size=1280,720\"]"`
 	Sandbox      bool          `koanf:"sandbox" doc:"Chromium's own sandbox. It needs user namespaces and does not run as root."`
 	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
+
+	ProbeInterval time.Duration `koanf:"probe_interval" doc:"Time between probes, which open a page beside the sessions; a browser that fails two in a row is killed and started again. It varies by a fifth. 0 = no probes."`
+	ProbeTimeout  time.Duration `koanf:"probe_timeout" doc:"How long a probe may take, not counting time in which the CPU was not to be had (up to six times as long in all)."`
 }
 
 // Playwright says where the server is that drives the browser.
@@ -78,7 +81,7 @@ func Defaults() Config {
 	return Config{
 		Pool: "default", Listen: ":3131", Slots: 5, Drain: 300 * time.Second, Labels: map[string]string{},
 		Lifetime:   Lifetime{Sessions: 50, Jitter: 0.15},
-		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second},
+		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second},
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
 		Redis:      config.DefaultRedis(),
@@ -130,6 +133,8 @@ func validate(c *Config) error {
 	types := []string{browser.Chromium, browser.Firefox, browser.WebKit}
 	check(slices.Contains(types, c.Browser.Type), "browser.type must be %s, not %q", strings.Join(types, ", "), c.Browser.Type)
 	check(c.Browser.StartTimeout >= time.Second, "browser.start_timeout must be at least 1s, not %s", c.Browser.StartTimeout)
+	check(c.Browser.ProbeInterval == 0 || c.Browser.ProbeInterval >= time.Second, "browser.probe_interval must be at least 1s or 0 = off, not %s", c.Browser.ProbeInterval)
+	check(c.Browser.ProbeTimeout >= time.Second, "browser.probe_timeout must be at least 1s, not %s", c.Browser.ProbeTimeout)
 	check(c.Playwright.Node != "", "playwright.node is empty: set it to the path or name of Node.js")
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)

@@ -51,7 +51,7 @@ func TestWellKnownVariables(t *testing.T) {
 
 func TestWrongSettingsAreAllNamed(t *testing.T) {
 	_, _, err := load(t, nil, "--slots=0", "--browser.type=opera", "--lifetime.jitter=2", "--lifetime.sessions=-1", "--listen=nowhere",
-		"--advertise=http://x", "--pool=A B", "--drain=-1s", "--relay.stall=1ms", "--browser.start_timeout=0s", "--playwright.node=",
+		"--advertise=http://x", "--pool=A B", "--drain=-1s", "--relay.stall=1ms", "--browser.start_timeout=0s", "--browser.probe_interval=1ms", "--browser.probe_timeout=0s", "--playwright.node=",
 		"--timing.heartbeat=10s", "--labels="+strings.Repeat("x", 65)+"=1", "--ended.max_entries=0", "--ended.max_age=0s")
 	require.Error(t, err)
 	for _, want := range []string{
@@ -65,6 +65,8 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 		"drain must not be negative",
 		"relay.stall must be at least 1s",
 		"browser.start_timeout must be at least 1s",
+		"browser.probe_interval must be at least 1s or 0 = off, not 1ms",
+		"browser.probe_timeout must be at least 1s, not 0s",
 		"playwright.node is empty",
 		"timing.start_lease",
 		"labels: a name has 1 to 64 characters",

@@ -6,7 +6,8 @@
 // browser shows: they could connect to it around the gate.
 //
 // Whatever way the server ends, its browser ends too, its files go, and a new
-// one is started.
+// one is started. A server or browser that runs but opens no pages is found by
+// a probe, and ended.
 package browser
 
 import (
@@ -32,6 +33,10 @@ type Options struct {
 	Sandbox      bool          // Chromium's sandbox
 	StartTimeout time.Duration // until the server serves; then it counts as failed
 
+	ProbeInterval time.Duration // between the probes of a running browser; 0 = none
+	ProbeTimeout  time.Duration // of a probe, see package probe
+	Probed        func(took time.Duration, err error)
+
 	Node          string // path or name of Node.js
 	PlaywrightDir string // holds node_modules/playwright-core; empty = look around
 
@@ -53,4 +58,5 @@ type State struct {
 	Endpoint
 	BrowserVersion string // when up
 	Why            string // when down: one line
+	Hung           bool   // when down: it ran but did no work, so it is being killed
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -14,8 +15,10 @@ import (
 //
 // A browser makes a session of its own, so killing the server's group does not
 // reach it. It usually ends by itself when the server's pipe breaks, but not
-// when it hangs. The processes are known by their environment: it passes from
-// the server to the browser and nobody else has such a TMPDIR.
+// when it hangs. The processes are known by their environment, which passes from
+// the server to the browser and nobody else has such a TMPDIR, or by the folder
+// they work in: Chromium's zygote writes over the environment of all that it
+// forks, and one of those that was stopped outlives its browser.
 func killUsers(dir string) int {
 	found := map[int]bool{}
 	// A process may have been about to fork: look until nothing is left.
@@ -50,6 +53,7 @@ func reap() {
 	}
 }
 
+// usersOf lists these processes.
 func usersOf(dir string) []int {
 	mark := []byte("\x00TMPDIR=" + dir + "/")
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
@@ -61,7 +65,8 @@ func usersOf(dir string) []int {
 		}
 		// Not ours to read, or gone: not one of ours either.
 		environ, err := os.ReadFile(file)
-		if err == nil && bytes.Contains(append([]byte{0}, environ...), mark) {
+		cwd, _ := os.Readlink(filepath.Join(filepath.Dir(file), "cwd"))
+		if err == nil && (bytes.Contains(append([]byte{0}, environ...), mark) || strings.HasPrefix(cwd, dir+"/")) {
 			pids = append(pids, pid)
 		}
 	}

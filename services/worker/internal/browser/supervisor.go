@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/probe"
 )
 
 const (
@@ -37,6 +39,8 @@ type Supervisor struct {
 	mu      sync.Mutex
 	current *generation
 	count   int
+	hung    int // the last generation that was killed because it hung
+	hangs   int
 }
 
 // generation is one server that was up.
@@ -81,6 +85,21 @@ func (s *Supervisor) Starts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count
+}
+
+// Hangs counts the servers that were killed because they did no work.
+func (s *Supervisor) Hangs() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hangs
+}
+
+// Hung tells whether the server of this generation was the last that was killed
+// because it did no work.
+func (s *Supervisor) Hung(generation int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hung == generation
 }
 
 // Current returns where the server listens; ok is false while it is down.
@@ -148,9 +167,12 @@ func (s *Supervisor) supervise() {
 			wait = firstWait
 		}
 		log := s.o.Log.With(zap.String("why", why), zap.Stringer("again_in", wait))
-		if up {
+		switch {
+		case up && s.Hung(n):
+			log.Warn("the browser hung and was killed")
+		case up:
 			log.Warn("the browser crashed")
-		} else {
+		default:
 			log.Error("the browser did not start")
 		}
 		select {
@@ -200,6 +222,8 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 	s.o.Log.Info("the browser is up", zap.String("type", s.o.Type), zap.String("version", version),
 		zap.String("playwright", s.pw.version), zap.Duration("took", time.Since(began).Round(time.Millisecond)))
 	browser := browserEnd(c.cmd.Process.Pid)
+	hung, done := s.probe(c)
+	defer done()
 	s.up(c.Endpoint, version)
 
 	select {
@@ -207,16 +231,48 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 		why = c.why()
 	case <-browser:
 		why = "the browser ended, and with it the Playwright server"
-		s.down(why) // first, so that nobody is let in any more
+		s.down(State{Why: why}) // first, so that nobody is let in any more
+		c.kill()
+		return why, true
+	case err := <-hung:
+		why = "it opens no pages: " + err.Error()
+		s.down(State{Why: why, Hung: true}) // first, for the sessions to be told why
 		c.kill()
 		return why, true
 	case <-s.quit:
 		why = "the worker is stopping"
 		c.stop(s.cut, closeTime)
 	}
-	s.down(why)
+	s.down(State{Why: why})
 	return why, true
 }
+
+// probe watches a server that is up. The channel gets why it counts as hung;
+// done ends the watch.
+func (s *Supervisor) probe(c *child) (hung <-chan error, done func()) {
+	if s.o.ProbeInterval == 0 {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	verdict, over := make(chan error, 1), make(chan struct{})
+	server := c.cmd.Process.Pid
+	go func() {
+		defer close(over)
+		err := probe.Watch(ctx, c.target(), probe.Options{
+			Interval: s.o.ProbeInterval, Limit: s.o.ProbeTimeout, PIDs: append(childrenOf(server), server), Log: s.o.Log, Probed: s.o.Probed,
+		})
+		if err != nil {
+			verdict <- err
+		}
+	}()
+	return verdict, func() {
+		cancel()
+		<-over
+	}
+}
+
+// target is where a probe connects.
+func (e Endpoint) target() probe.Target { return probe.Target{Socket: e.Socket, Path: e.Path} }
 
 // await waits until the server serves.
 func (s *Supervisor) await(c *child) (version string, err error) {
@@ -231,7 +287,7 @@ func (s *Supervisor) await(c *child) (version string, err error) {
 	case <-s.quit:
 		return "", nil
 	}
-	version, err = hello(ctx, c.Endpoint)
+	version, err = probe.Hello(ctx, c.target())
 	if err == nil {
 		return version, nil
 	}
@@ -255,11 +311,16 @@ func (s *Supervisor) up(e Endpoint, version string) {
 	s.onState(State{Up: true, Endpoint: e, BrowserVersion: version})
 }
 
-func (s *Supervisor) down(why string) {
+func (s *Supervisor) down(st State) {
 	s.mu.Lock()
 	old := s.current
 	s.current = nil
+	if st.Hung {
+		s.hung = old.Generation
+		s.hangs++
+	}
 	s.mu.Unlock()
-	s.onState(State{Endpoint: old.Endpoint, Why: why})
+	st.Endpoint = old.Endpoint
+	s.onState(st)
 	close(old.over)
 }

@@ -35,6 +35,8 @@ type Browser interface {
 	Current() (e browser.Endpoint, ok bool)
 	// Over is closed when the server of that generation is down.
 	Over(generation int) <-chan struct{}
+	// Hung tells whether it was killed because it did no work.
+	Hung(generation int) bool
 }
 
 // Ending is an end that the worker decides on.

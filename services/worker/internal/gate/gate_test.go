@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type rig struct {
 	mu       sync.Mutex
 	down     bool
 	over     chan struct{}
+	hung     atomic.Bool
 	assigned map[string]int // session → attempt
 	answer   state.StartAnswer
 	err      error
@@ -85,6 +87,7 @@ func (r *rig) Current() (browser.Endpoint, bool) {
 }
 
 func (r *rig) Over(int) <-chan struct{} { return r.over }
+func (r *rig) Hung(int) bool            { return r.hung.Load() }
 
 // The rig is the pool.
 

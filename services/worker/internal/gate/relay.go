@@ -18,6 +18,7 @@ const (
 	workerClosed   = "worker_closed"
 	workerStalled  = "stalled"
 	browserCrashed = "browser_crashed"
+	browserHung    = "browser_hung"
 	// serverGone is not final: the server may have crashed, which can begin with
 	// a proper close of its connections, or have closed this one.
 	serverGone = "server_gone"

@@ -200,6 +200,11 @@ func TestWhoClosesFirstIsTheReason(t *testing.T) {
 				}
 			}
 		}, "browser_crashed"},
+		"the server, which was killed because it hung": {func(r *rig, _, server *wire) {
+			r.hung.Store(true)
+			close(r.over)
+			_ = server.Close()
+		}, "browser_hung"},
 		"the worker": {func(r *rig, client, _ *wire) {
 			r.end("s", Ending{Reason: "worker_drained", Text: "going"})
 			client.take(string(wsframe.AppendClose(nil, 1001, "going", false)))

@@ -234,6 +234,9 @@ func (g *Gate) judge(generation int) string {
 	defer timer.Stop()
 	select {
 	case <-g.browser.Over(generation):
+		if g.browser.Hung(generation) {
+			return browserHung
+		}
 		return browserCrashed
 	case <-timer.C:
 	case <-g.base.Done():

@@ -251,7 +251,7 @@ func (r *Registrar) callHeartbeat() error {
 	r.mu.Lock()
 	b := state.Beat{Worker: r.o.Worker.ID, Number: r.nextNumber(), State: r.standing(), Missing: reasonMissing, Ended: pending(r.outbox)}
 	if !r.up {
-		b.Missing = reasonCrashed
+		b.Missing = r.down
 	}
 	for _, l := range r.live {
 		if !l.starting && !l.over {

@@ -49,6 +49,7 @@ type Options struct {
 const (
 	reasonMissing = "worker_closed"
 	reasonCrashed = "browser_crashed"
+	reasonHung    = "browser_hung"
 	reasonDrained = "worker_drained"
 	reasonKilled  = "killed"
 )
@@ -74,6 +75,7 @@ type Registrar struct {
 	epoch   string     // of the pool as it was joined
 	heard   string     // epoch of the last reply
 	up      bool       // the browser is
+	down    string     // the reason when it is not
 	live    map[string]*live
 	outbox  []ended
 	started int // sessions that started or may have
@@ -93,6 +95,8 @@ type Registrar struct {
 	failed  bool // a call failed, and that was logged
 	refused bool // the pool does not take it, and that was logged
 }
+
+var hung = gate.Ending{Reason: reasonHung, Text: "the browser of this session stopped answering and is being restarted: connect again"}
 
 // live is a session that has started or is about to.
 type live struct {
@@ -160,6 +164,17 @@ func (r *Registrar) Browser(s browser.State) {
 			return
 		}
 		r.up = s.Up
+		r.down = reasonCrashed
+		if s.Hung {
+			r.down = reasonHung
+			// Its connections would stay open as long as it hangs. One that is about
+			// to start ends with the server.
+			for _, l := range r.live {
+				if !l.starting {
+					l.end(hung)
+				}
+			}
+		}
 		if !r.joined {
 			r.join = r.up
 			return

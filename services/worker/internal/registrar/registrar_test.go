@@ -341,6 +341,19 @@ func TestACrashedBrowserIsOfferedToNobody(t *testing.T) {
 	require.Less(t, slices.Index(events, "worker.ready"), slices.Index(events, "session.assigned waiting"))
 }
 
+func TestSessionsOfABrowserThatHangsAreClosed(t *testing.T) {
+	m := newMember(t, func(o *registrar.Options) { o.Heartbeat = time.Hour }).joined()
+	m.open("one", "two")
+	m.Browser(browser.State{Why: "it opens no pages", Hung: true})
+	require.Equal(t, "browser_hung", m.awaitEnding("one").Reason)
+	require.Contains(t, m.awaitEnding("two").Text, "connect again")
+	m.awaitEvent("worker.unhealthy browser_hung")
+	m.close("one", "browser_hung")
+	m.awaitEvent("session.ended one browser_hung")
+	m.up()
+	m.awaitEvent("worker.ready")
+}
+
 func TestACrashDuringTheJoinIsNotMissed(t *testing.T) {
 	m := newMember(t, func(o *registrar.Options) { o.Heartbeat = time.Hour })
 	m.store.set(func() {
