@@ -80,6 +80,7 @@ type worker struct {
 	browser   *browser.Supervisor
 	gate      *gate.Gate
 	registrar *registrar.Registrar
+	memory    *memoryWatch
 	client    redisx.Client
 }
 
@@ -103,6 +104,11 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		return err
 	}
 	w.registrar = w.newRegistrar(reg)
+	limit, err := parseBytes(cfg.Browser.MemoryLimit)
+	if err != nil {
+		return err
+	}
+	w.memory = newMemoryWatch(limit, w.browser.Memory, w.registrar.Retire, log.Named("memory"))
 	w.gate = gate.New(gate.Options{
 		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg),
 	}, w.browser, w.registrar)
@@ -114,6 +120,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		w.browser,
 		run.Func("redis", w.connect, w.disconnect),
 		w.gate,
+		run.Func("memory", w.memory.start, w.memory.stop),
 		w.registrar,
 	)
 }
@@ -132,6 +139,7 @@ func (w *worker) newRegistrar(reg prometheus.Registerer) *registrar.Registrar {
 		Heartbeat: c.Timing.Heartbeat, Drain: c.Drain, Log: w.log.Named("pool").With(zap.String("worker", w.id)),
 		Standing: func(ok bool, why string) { w.health.SetReady(checkPool, ok, why) },
 		Failed:   failed.Inc,
+		Beating:  func() { w.memory.look() },
 	})
 }
 

@@ -137,6 +137,42 @@ func TestABrowserThatHangsIsReplaced(t *testing.T) { // I2, I3
 	require.NotContains(t, w.text(), "DATA RACE")
 }
 
+func TestAWorkerRetiresWhenItsBrowserHoldsTooMuch(t *testing.T) {
+	f := newFleet(t)
+	w := launch(t, "--redis.url="+f.redis.URL(), "--lifetime.sessions=0", "--browser.memory_limit=450MB").ready()
+	c := w.open(f, "s")
+	c.alive()
+	before := f.Field(f.Keys.Session("s"), "worker")
+	beats := f.Do("ZSCORE", f.Keys.Beats(), before)
+	testkit.Await(t, "it beats on", func() bool { return f.Do("ZSCORE", f.Keys.Beats(), before)[0] != beats[0] })
+	require.NotContains(t, f.Events(), "worker.retiring memory")
+
+	context := c.call(c.browser, "newContext", `{}`, "BrowserContext")
+	page := c.call(context["guid"].(string), "newPage", `{}`, "Page")
+	frame, _ := page["mainFrame"].(map[string]any)
+	c.call(frame["guid"].(string), "evaluateExpression", `{"expression":"() => { window.held = new Uint8Array(600e6).fill(1); }","isFunction":true,"arg":{"value":{"v":"undefined"},"handles":[]}}`, "")
+	f.awaitEvent("worker.retiring memory")
+	c.alive() // what it serves goes on
+	require.NoError(t, c.CloseNow())
+	require.Zero(t, w.wait())
+	f.awaitEvent("session.ended s client_closed")
+	f.awaitEvent("worker.left memory")
+	require.Contains(t, w.text(), "more memory than browser.memory_limit")
+	isEmpty(t, w.temp)
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "17": 17, "1500MB": 1_500_000_000, "2GiB": 2 << 30, "1.5G": 3 << 29, "3 kb": 3000} {
+		got, err := parseBytes(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for _, text := range []string{"", "much", "-1", "2TiBs", "NaN", "80%"} {
+		_, err := parseBytes(text)
+		require.ErrorContains(t, err, "2GiB", text)
+	}
+}
+
 func TestADrainThatTakesTooLongCloses(t *testing.T) {
 	f := newFleet(t)
 	w := launch(t, "--redis.url="+f.redis.URL(), "--drain=300ms").ready()

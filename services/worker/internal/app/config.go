@@ -55,6 +55,7 @@ type Browser struct {
 	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
 
 	ProbeInterval time.Duration `koanf:"probe_interval" doc:"Time between probes, which open a page beside the sessions; a browser that fails two in a row is killed and started again. It varies by a fifth. 0 = no probes."`
+	MemoryLimit   string        `koanf:"memory_limit" doc:"Memory of the browser and its server, what they share counted once, above which the worker takes no new sessions, finishes those it has, and ends itself with status 0 for a fresh one. 0 = off." example:"2GiB"`
 	ProbeTimeout  time.Duration `koanf:"probe_timeout" doc:"How long a probe may take, not counting time in which the CPU was not to be had (up to six times as long in all)."`
 }
 
@@ -81,7 +82,7 @@ func Defaults() Config {
 	return Config{
 		Pool: "default", Listen: ":3131", Slots: 5, Drain: 300 * time.Second, Labels: map[string]string{},
 		Lifetime:   Lifetime{Sessions: 50, Jitter: 0.15},
-		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second},
+		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
 		Redis:      config.DefaultRedis(),
@@ -135,6 +136,8 @@ func validate(c *Config) error {
 	check(c.Browser.StartTimeout >= time.Second, "browser.start_timeout must be at least 1s, not %s", c.Browser.StartTimeout)
 	check(c.Browser.ProbeInterval == 0 || c.Browser.ProbeInterval >= time.Second, "browser.probe_interval must be at least 1s or 0 = off, not %s", c.Browser.ProbeInterval)
 	check(c.Browser.ProbeTimeout >= time.Second, "browser.probe_timeout must be at least 1s, not %s", c.Browser.ProbeTimeout)
+	_, err := parseBytes(c.Browser.MemoryLimit)
+	check(err == nil, "browser.memory_limit: %w", err)
 	check(c.Playwright.Node != "", "playwright.node is empty: set it to the path or name of Node.js")
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)

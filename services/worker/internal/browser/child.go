@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -124,6 +125,11 @@ func (c *child) run() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := c.cmd.Start()
+		if err == nil {
+			// A browser of gigabytes that crashes must not fill the disk. It inherits
+			// this from the server, which takes a while to start it.
+			_ = unix.Prlimit(c.cmd.Process.Pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
+		}
 		started <- err
 		if err == nil {
 			err = c.cmd.Wait()

@@ -46,7 +46,8 @@ type Supervisor struct {
 // generation is one server that was up.
 type generation struct {
 	Endpoint
-	over chan struct{} // closed once everybody has been told that it is down
+	server int           // process id
+	over   chan struct{} // closed once everybody has been told that it is down
 }
 
 // New finds what is needed. An error means that something has to be installed
@@ -224,7 +225,7 @@ func (s *Supervisor) runOne(n int) (why string, up bool) {
 	browser := browserEnd(c.cmd.Process.Pid)
 	hung, done := s.probe(c)
 	defer done()
-	s.up(c.Endpoint, version)
+	s.up(c, version)
 
 	select {
 	case <-c.exited:
@@ -303,12 +304,12 @@ type failure string
 
 func (f failure) Error() string { return string(f) }
 
-func (s *Supervisor) up(e Endpoint, version string) {
+func (s *Supervisor) up(c *child, version string) {
 	s.mu.Lock()
-	s.current = &generation{Endpoint: e, over: make(chan struct{})}
+	s.current = &generation{Endpoint: c.Endpoint, server: c.cmd.Process.Pid, over: make(chan struct{})}
 	s.count++
 	s.mu.Unlock()
-	s.onState(State{Up: true, Endpoint: e, BrowserVersion: version})
+	s.onState(State{Up: true, Endpoint: c.Endpoint, BrowserVersion: version})
 }
 
 func (s *Supervisor) down(st State) {

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -25,6 +26,7 @@ func (r *Registrar) loop() {
 		case <-r.wake:
 		case <-timer.C:
 			r.tick()
+			r.o.Beating()
 			timer.Reset(r.o.Heartbeat)
 		}
 		if r.act() {
@@ -107,7 +109,7 @@ func (r *Registrar) due() duty {
 // lock is held.
 func (r *Registrar) checkLifetime() {
 	if r.limit > 0 && r.started >= r.limit && r.retire == "" {
-		r.retire = state.RetireLifetime
+		r.retire = cmp.Or(r.early, state.RetireLifetime)
 	}
 }
 

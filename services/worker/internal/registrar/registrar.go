@@ -43,6 +43,8 @@ type Options struct {
 	Standing func(ok bool, why string)
 	// Failed is told of every call to Redis that failed.
 	Failed func()
+	// Beating is told that the time of a heartbeat has come. It must not block.
+	Beating func()
 }
 
 // Reasons of ends that only this package gives.
@@ -87,6 +89,7 @@ type Registrar struct {
 	paused bool // Redis failed: wait for the next heartbeat's time or good news
 
 	retire  string // the reason, once it shall go
+	early   string // the reason to go before the end of its lifetime
 	granted bool   // the pool lets it go
 	held    bool   // but slots of it are held, so far as was seen last
 	force   bool   // go now
@@ -122,6 +125,9 @@ func New(o Options) *Registrar {
 	}
 	if o.Failed == nil {
 		o.Failed = func() {}
+	}
+	if o.Beating == nil {
+		o.Beating = func() {}
 	}
 	r := &Registrar{
 		o: o, limit: o.Worker.Lifetime, live: map[string]*live{},
@@ -182,6 +188,17 @@ func (r *Registrar) Browser(s browser.State) {
 		// The pool hears of it at once, before it hears of the sessions that
 		// ended with it: their slots must not be offered.
 		r.beat = true
+	})
+}
+
+// Retire has the worker go as at the end of its lifetime: at once, or after
+// another round of its slots when too many others are on their way.
+func (r *Registrar) Retire(reason string) {
+	r.note(func() {
+		r.early = reason
+		if r.retire == "" {
+			r.retire = reason
+		}
 	})
 }
 
