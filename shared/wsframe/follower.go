@@ -115,6 +115,10 @@ func (f *Follower) Feed(p []byte) error {
 // fragments of one message control frames are allowed.
 func (f *Follower) AtBoundary() bool { return f.stage == atStart && f.failed == 0 }
 
+// AtMessageBoundary reports whether the stream stands between two messages, so
+// that a message may be put in.
+func (f *Follower) AtMessageBoundary() bool { return f.AtBoundary() && f.flags&inMessage == 0 }
+
 // Messages is the number of data messages that have ended; fragments of one
 // message count once, control frames not at all.
 func (f *Follower) Messages() uint64 { return f.messages }

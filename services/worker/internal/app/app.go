@@ -15,6 +15,7 @@ import (
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/gate"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/registrar"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/keys"
@@ -103,6 +104,10 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	rules, err := w.rules()
+	if err != nil {
+		return err
+	}
 	w.registrar = w.newRegistrar(reg)
 	limit, err := parseBytes(cfg.Browser.MemoryLimit)
 	if err != nil {
@@ -110,7 +115,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 	}
 	w.memory = newMemoryWatch(limit, w.browser.Memory, w.registrar.Retire, log.Named("memory"))
 	w.gate = gate.New(gate.Options{
-		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg),
+		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg), Guard: rules,
 	}, w.browser, w.registrar)
 	w.register(reg)
 
@@ -123,6 +128,20 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		run.Func("memory", w.memory.start, w.memory.stop),
 		w.registrar,
 	)
+}
+
+// rules are the guard's, for a protocol that has been reviewed.
+func (w *worker) rules() (*guard.Rules, error) {
+	c := w.config.Guard
+	if !c.Enabled {
+		w.log.Warn("the guard is off: clients of this worker can reach each other's sessions")
+		return nil, nil //nolint:nilnil // no guard is no error
+	}
+	if v := w.browser.Playwright(); v != guard.Version() && !strings.HasPrefix(v, guard.Version()+".") {
+		return nil, fmt.Errorf("the guard knows the protocol of Playwright %s, and this is %s: install that version, or set guard.enabled to false where all clients trust each other",
+			guard.Version(), v)
+	}
+	return guard.New(guard.Options{CDP: c.CDP, ClientProxy: c.ClientProxy == allow}), nil
 }
 
 func (w *worker) newRegistrar(reg prometheus.Registerer) *registrar.Registrar {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/shared/telemetry"
@@ -30,6 +31,7 @@ type Config struct {
 	Browser    Browser       `koanf:"browser"`
 	Playwright Playwright    `koanf:"playwright"`
 	Relay      Relay         `koanf:"relay"`
+	Guard      Guard         `koanf:"guard"`
 	Redis      config.Redis  `koanf:"redis"`
 	Timing     config.Timing `koanf:"timing"`
 	Events     config.Events `koanf:"events"`
@@ -70,6 +72,13 @@ type Relay struct {
 	Stall time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
 }
 
+// Guard says what clients may call on the browser that they share.
+type Guard struct {
+	Enabled     bool   `koanf:"enabled" doc:"Whether the worker reads what clients call, and refuses what reaches beyond their own session."`
+	CDP         string `koanf:"cdp" doc:"CDP sessions of pages: filter lets through what concerns the page only, refuse nothing."`
+	ClientProxy string `koanf:"client_proxy" doc:"Whether contexts may have a proxy of the client's own, which goes around what keeps pages from private addresses: allow or refuse."`
+}
+
 // Ended bounds the records of ended sessions.
 type Ended struct {
 	MaxEntries int           `koanf:"max_entries" doc:"Most records of ended sessions that are kept in Redis."`
@@ -85,6 +94,7 @@ func Defaults() Config {
 		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
+		Guard:      Guard{Enabled: true, CDP: guard.CDPFilter, ClientProxy: refuse},
 		Redis:      config.DefaultRedis(),
 		Timing:     config.DefaultTiming(),
 		Events:     config.DefaultEvents(),
@@ -113,6 +123,8 @@ func Load(args, environ []string, stdout io.Writer) (Config, []string, config.Ou
 	}, args, environ, stdout)
 }
 
+const allow, refuse = "allow", "refuse"
+
 func validate(c *Config) error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
@@ -140,6 +152,8 @@ func validate(c *Config) error {
 	check(err == nil, "browser.memory_limit: %w", err)
 	check(c.Playwright.Node != "", "playwright.node is empty: set it to the path or name of Node.js")
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
+	check(c.Guard.CDP == guard.CDPFilter || c.Guard.CDP == guard.CDPRefuse, "guard.cdp must be filter or refuse, not %q", c.Guard.CDP)
+	check(c.Guard.ClientProxy == allow || c.Guard.ClientProxy == refuse, "guard.client_proxy must be allow or refuse, not %q", c.Guard.ClientProxy)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
 	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
 	return errors.Join(errs...)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
@@ -52,6 +53,7 @@ type Options struct {
 	Stall   time.Duration // how long a side may take nothing while bytes wait for it
 	Log     *zap.Logger
 	Metrics *Metrics
+	Guard   *guard.Rules // nil lets clients call what they like
 }
 
 // Gate is a component of package run.

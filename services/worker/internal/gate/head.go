@@ -146,14 +146,19 @@ func hasToken(list, token string) bool {
 
 // forward is the handshake for the Playwright server: the client's own, but
 // for the path, for what the proxy added, and for the client's origin, which
-// is the proxy's to judge.
-func (q request) forward(path string) []byte {
+// is the proxy's to judge. Where messages are read, compression is not offered:
+// each would have to be inflated, and one that is left out would break the
+// context of the next.
+func (q request) forward(path string, plain bool) []byte {
 	out := make([]byte, 0, len(q.head)+len(path))
 	out = append(out, "GET "...)
 	out = append(out, path...)
 	out = append(out, " HTTP/1.1\r\nHost: playwright\r\n"...)
 	_, rest, _ := bytes.Cut(q.head, crlf)
 	_ = eachHeader(rest, func(name, _ string, line []byte) { // parsed before
+		if plain && name == "sec-websocket-extensions" {
+			return
+		}
 		if name != "host" && name != "origin" && !strings.HasPrefix(name, ours) {
 			out = append(out, line...)
 		}

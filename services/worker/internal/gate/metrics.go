@@ -10,6 +10,7 @@ type Metrics struct {
 	started  prometheus.Counter
 	ended    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	calls    *prometheus.CounterVec
 	opening  prometheus.Histogram
 	up, down traffic
 }
@@ -43,6 +44,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "pwdist_worker_refusals_total",
 			Help: "Connections that the gate refused, by code.",
 		}, []string{"code"}),
+		calls: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pwdist_worker_guard_refusals_total",
+			Help: "Calls of clients that the guard refused, by method; protocol stands for a connection that it ended.",
+		}, []string{"method"}),
 		opening: f.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "pwdist_worker_session_opening_seconds",
 			Help:                        "Time from a handshake to its answer, for sessions that started.",

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
 )
@@ -19,6 +20,7 @@ const (
 	workerStalled  = "stalled"
 	browserCrashed = "browser_crashed"
 	browserHung    = "browser_hung"
+	policy         = "policy"
 	// serverGone is not final: the server may have crashed, which can begin with
 	// a proper close of its connections, or have closed this one.
 	serverGone = "server_gone"
@@ -35,6 +37,7 @@ const (
 	// has ended.
 	boundaryTime  = time.Second
 	closingReason = 1001 // going away
+	closingPolicy = 1008
 )
 
 // relay moves the bytes of one session, both ways at once, in at most one
@@ -49,6 +52,11 @@ type relay struct {
 	cause  atomic.Pointer[string] // the first thing that ended the session
 	ending atomic.Pointer[Ending] // set when the worker ends it
 	cutter atomic.Pointer[time.Timer]
+
+	guard   *guard.Guard // nil when what the client calls is its own business
+	refused func(method string)
+	talk    sync.Mutex // held by who writes to the client and knows where a message ends
+	answers []byte     // of the guard, for the next place where they may stand
 }
 
 // pump is one direction of a relay.
@@ -155,12 +163,31 @@ func (p *pump) run() {
 
 // pass delivers bytes; false means that this direction has ended.
 func (p *pump) pass(b []byte) bool {
-	p.follow(b)
-	if err := p.to.send(b, p.r.stall); err != nil {
+	if p == &p.r.up && p.r.guard != nil {
+		p.follow(b)
+		return p.guarded(p.r.guard.Feed(b))
+	}
+	if err := p.deliver(b); err != nil {
 		p.refused(err)
 		return false
 	}
 	return !p.farewell()
+}
+
+// deliver sends bytes and follows them, so that answers of the guard can stand
+// between messages.
+func (p *pump) deliver(b []byte) error {
+	if p.r.guard == nil || p == &p.r.up {
+		p.follow(b)
+		return p.to.send(b, p.r.stall)
+	}
+	p.r.talk.Lock()
+	defer p.r.talk.Unlock()
+	p.follow(b)
+	if err := p.to.send(b, p.r.stall); err != nil {
+		return err
+	}
+	return p.r.answerLocked()
 }
 
 func (p *pump) follow(b []byte) {
@@ -263,8 +290,14 @@ func (p *pump) farewell() bool {
 	if e == nil || p.opaque || !p.frames.AtBoundary() {
 		return false
 	}
+	p.r.talk.Lock()
+	defer p.r.talk.Unlock()
 	if !p.frames.CloseSeen() {
-		if err := p.to.send(wsframe.AppendClose(nil, closingReason, e.Text, false), endTime); err != nil {
+		code := closingReason
+		if e.Reason == policy {
+			code = closingPolicy
+		}
+		if err := p.to.send(wsframe.AppendClose(nil, code, e.Text, false), endTime); err != nil {
 			p.r.cut()
 			return true
 		}

@@ -85,12 +85,13 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	if err != nil {
 		return nil, err
 	}
-	answer, out, err := shake(server, began, q.forward(endpoint.Path))
+	answer, out, err := shake(server, began, q.forward(endpoint.Path, g.o.Guard != nil))
 	if err != nil {
 		_ = server.Close()
 		return nil, err
 	}
 	r := newRelay(client, server, g.o.Stall, g.o.Metrics)
+	r.watch(g.o.Guard, g.refusals(q.session.Session))
 	if err := g.claim(ctx, q, r); err != nil {
 		_ = server.Close()
 		return nil, err
@@ -211,6 +212,9 @@ func (g *Gate) run(o *opened) {
 	log := g.o.Log.With(zap.String("session", o.session.Session))
 	log.Debug("session started", zap.Int("attempt", o.session.Attempt), zap.String("proxy", o.session.Proxy), zap.String("client", o.session.Client))
 	reason := o.relay.run()
+	if o.relay.guard != nil {
+		o.relay.guard.Close()
+	}
 	ended := time.Now()
 	// The slot is free before the pool hears of it, because the pool gives it
 	// to the next session in the same breath.

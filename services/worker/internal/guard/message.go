@@ -1,0 +1,218 @@
+package guard
+
+import "bytes"
+
+// The keys of a message that matter to the server.
+const (
+	keyOther = 1 << iota
+	keyID
+	keyGUID
+	keyMethod
+	keyParams
+	keyMetadata
+)
+
+// message is what is known of the message that is being read.
+type message struct {
+	kinds map[string]kind
+
+	broken  string // why the connection has to end
+	refused string // why the call is refused
+	name    string // of a refused method
+	rule    *rule
+	decided bool
+	id      []byte // as JSON; empty when there is none
+
+	current uint8 // the key whose value is being read
+	seen    uint8
+	kind    kind
+	known   bool // the guid is of a kind that is known
+	method  []byte
+	pending *watch
+	claim   func(name []byte) string // makes the name of a trace the session's own
+}
+
+func (m *message) reset() {
+	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], claim: m.claim}
+}
+
+func (m *message) breach(why string) {
+	if m.broken == "" {
+		m.broken = why
+	}
+}
+
+func (m *message) key(depth int, name []byte, whole bool) {
+	m.pending = nil
+	if depth == 1 {
+		m.top(name)
+		return
+	}
+	if m.current != keyParams || m.rule == nil || !whole {
+		return
+	}
+	for i := range m.rule.watched {
+		w := &m.rule.watched[i]
+		if string(name) != w.key || w.depth != 0 && w.depth != depth {
+			continue
+		}
+		if w.check == nil && !w.claim {
+			m.refuse(w.why)
+			return
+		}
+		m.pending = w
+	}
+}
+
+func (m *message) top(name []byte) {
+	m.current = keyOther
+	switch string(name) {
+	case "id":
+		m.current = keyID
+	case "guid":
+		m.current = keyGUID
+	case "method":
+		m.current = keyMethod
+	case "params":
+		m.current = keyParams
+	case "metadata":
+		m.current = keyMetadata
+	}
+	// The server takes the last of several. Whoever writes two wants to be read
+	// in two ways.
+	if m.current != keyOther && m.seen&m.current != 0 {
+		m.breach("the message has a key twice")
+	}
+	m.seen |= m.current
+}
+
+func (m *message) wantsString(depth int) bool {
+	switch {
+	case depth == 0:
+		m.breach("the message is no object")
+	case depth > 1:
+		return m.pending != nil
+	case m.current == keyGUID || m.current == keyMethod || m.current == keyID:
+		return true
+	case m.current == keyParams:
+		m.breach("params is no object")
+	}
+	return false
+}
+
+func (m *message) str(depth int, value []byte, whole bool) {
+	if depth > 1 {
+		w := m.pending
+		m.pending = nil
+		// A scheme stands at the beginning, unless something was put there to hide it.
+		if !whole && (!w.url() || bytes.ContainsAny(value, "\t\r\n") || value[0] <= ' ') {
+			m.refuse("The value of " + w.key + " is too long.")
+			return
+		}
+		check := w.check
+		if w.claim {
+			check = m.claim
+		}
+		if why := check(value); why != "" {
+			m.refuse(why)
+		}
+		return
+	}
+	switch m.current {
+	case keyID:
+		if len(value) == 0 || len(value) > 64 || !plainID(value) {
+			m.breach("id is neither a number nor a short name")
+			return
+		}
+		m.id = append(append(append(m.id, '"'), value...), '"')
+	case keyGUID:
+		prefix, _, at := bytes.Cut(value, []byte("@"))
+		m.kind, m.known = m.kinds[string(prefix)]
+		m.known = m.known && whole && (at || len(value) == 0 || string(value) == "Playwright")
+	case keyMethod:
+		m.method = append(m.method[:0], value...)
+	}
+}
+
+func (m *message) begin(depth int, first byte) {
+	m.pending = nil
+	if depth == 0 && first != '{' {
+		m.breach("the message is no object")
+	}
+	if depth != 1 {
+		return
+	}
+	switch m.current {
+	case keyGUID, keyMethod:
+		m.breach("guid or method is no string")
+	case keyID:
+		if first < '0' || first > '9' {
+			m.breach("id is neither a number nor a short name")
+		}
+	case keyParams:
+		if first != '{' {
+			m.breach("params is no object")
+		}
+		m.decide()
+	}
+}
+
+func (m *message) digit(depth int, c byte) {
+	if depth != 1 || m.current != keyID {
+		return
+	}
+	if c < '0' || c > '9' || len(m.id) > 15 {
+		m.breach("id is no integer")
+		return
+	}
+	m.id = append(m.id, c)
+}
+
+// plainID tells whether a call's name is safe wherever the server writes it,
+// names of files among them.
+func plainID(id []byte) bool {
+	for _, c := range id {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '@' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *message) item(int) { m.pending = nil }
+
+// decide judges the method, as soon as params begin or the message ends.
+func (m *message) decide() {
+	if m.decided {
+		return
+	}
+	m.decided = true
+	if m.seen&(keyGUID|keyMethod) != keyGUID|keyMethod {
+		m.breach("guid and method do not come before params")
+		return
+	}
+	switch string(m.method) {
+	case "__waitInfo__", "__abort__": // about calls of this connection
+		return
+	}
+	if m.known {
+		m.rule = m.kind[string(m.method)]
+	}
+	switch {
+	case m.rule == nil:
+		m.refused, m.name = "It is no method of Playwright "+Version()+" that the pool knows.", "unknown"
+	case m.rule.refuse != "":
+		m.refuse(m.rule.refuse)
+	}
+}
+
+func (m *message) refuse(why string) {
+	if m.refused == "" {
+		m.refused, m.name = why, m.rule.name
+	}
+}
+
+// free tells that nothing which is still to come can refuse the call.
+func (m *message) free() bool {
+	return m.decided && m.broken == "" && m.refused == "" && (m.rule == nil || len(m.rule.watched) == 0)
+}

@@ -1,0 +1,53 @@
+package integration_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+// guardClient runs one part of clients/node/guard.mjs and makes a subtest of
+// each of its lines.
+func guardClient(t *testing.T, url, part string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "node", "guard.mjs", url, part)
+	c.Dir, c.Stderr = harness.NodeDir(), os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	last := ""
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var line struct{ Name, Error string }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &line), lines.Text())
+		last = line.Name
+		t.Run(line.Name, func(t *testing.T) { require.Empty(t, line.Error) })
+	}
+	require.NoError(t, c.Wait())
+	require.Equal(t, "end", last)
+}
+
+// The guard refuses nothing that stays inside a session.
+func TestOrdinaryClientsPassTheGuard(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	guardClient(t, p.URL("name=ordinary"), "scenarios")
+}
+
+// A session cannot see, change or end another one by any call of the protocol,
+// and a refused call fails alone (I9).
+func TestAttacksFailAtTheGuard(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	guardClient(t, p.URL("name=attack"), "attacks")
+	ended := p.Log.Await(t, "the end of the attacker", func(e event.Event) bool {
+		return e.Type == event.SessionEnded && e.Session.Reason == event.ReasonPolicy
+	})
+	require.NotEmpty(t, ended.Session.ID)
+}
