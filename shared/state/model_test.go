@@ -15,6 +15,9 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
+// oldEpoch is that of a pool to which all workers have long come back.
+const oldEpoch = "1-0"
+
 // maxClasses is so low that the model reaches it.
 const maxClasses = 4
 
@@ -51,7 +54,7 @@ func TestModel(t *testing.T) {
 		w.newWorker(t)
 		w.newWorker(t)
 		if rapid.Bool().Draw(t, "an old pool") {
-			require.NoError(t, p.do("SET", p.k.Epoch(), "1-0").Error())
+			require.NoError(t, p.do("SET", p.k.Epoch(), oldEpoch).Error())
 			w.refresh()
 		}
 		t.Repeat(w.actions())
@@ -110,6 +113,15 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				require.NoError(w.t, err)
 				require.NotEqual(w.t, state.StartOK, a, "a second way in (I10)")
 				w.saw("start", string(a))
+			})
+		},
+		"a stranger reports an end": func(t *rapid.T) {
+			c := pick(t, "client", w.clients, func(*client) bool { return true })
+			p := pick(t, "worker", w.workers, func(p *process) bool { return w.last.hash["session:"+c.id]["worker"] != p.ID })
+			end := state.End{Session: c.id, Reason: "client_closed"}
+			w.run(call{script: "finish", worker: p.ID, ends: []state.End{end}}, func() {
+				require.NoError(w.t, w.p.Finish(ctx, state.SideWorker, p.ID, end))
+				w.saw("finish", "by a stranger")
 			})
 		},
 		"inbox":                func(t *rapid.T) { w.inbox(pick(t, "proxy", w.proxies, alive)) },

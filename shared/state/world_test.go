@@ -272,6 +272,9 @@ func (w *world) standing(c *client, st state.Standing, before *view) {
 		require.Equal(w.t, []string{string(st.Phase), st.Reason}, []string{s["state"], s["reason"]})
 	case state.Unknown, state.Refused:
 		require.Empty(w.t, s)
+		if st.Reason == "no_match" && w.last.text["epoch"] != oldEpoch {
+			w.t.Fatalf("%s was turned away while workers may still be on their way back", c.id)
+		}
 	default:
 		w.t.Fatalf("no answer: %+v", st)
 	}
@@ -548,6 +551,9 @@ func (w *world) beat(t *rapid.T, p *process, missing string) {
 		w.dropEnded(p, r.Ended)
 		w.lists(p, c)
 		require.Equal(w.t, w.last.hash["worker:"+p.ID]["state"], string(r.State))
+		if b.State == state.Ready && r.State == state.Suspect {
+			w.t.Fatalf("%s is suspect after its heartbeat", p.ID)
+		}
 	}
 }
 
