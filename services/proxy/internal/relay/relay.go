@@ -42,8 +42,8 @@ func DefaultOptions() Options {
 
 const (
 	// bufferSize is what one direction holds at most while its destination
-	// takes nothing.
-	bufferSize = 64 << 10
+	// takes nothing. With a quarter of it, bulk costs a fifth more.
+	bufferSize = 256 << 10
 
 	// readsPerTurn bounds how long one busy connection keeps a loop from the
 	// others.
