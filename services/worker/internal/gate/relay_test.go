@@ -200,10 +200,11 @@ func TestWhoClosesFirstIsTheReason(t *testing.T) {
 				}
 			}
 		}, "browser_crashed"},
-		"the server, which was killed because it hung": {func(r *rig, _, server *wire) {
+		"the server, which was killed because it hung": {func(r *rig, client, server *wire) {
 			r.hung.Store(true)
 			close(r.over)
 			_ = server.Close()
+			require.Empty(r.t, client.takeEnd())
 		}, "browser_hung"},
 		"the worker": {func(r *rig, client, _ *wire) {
 			r.end("s", Ending{Reason: "worker_drained", Text: "going"})
