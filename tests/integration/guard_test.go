@@ -3,8 +3,10 @@ package integration_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -50,4 +52,31 @@ func TestAttacksFailAtTheGuard(t *testing.T) {
 		return e.Type == event.SessionEnded && e.Session.Reason == event.ReasonPolicy
 	})
 	require.NotEmpty(t, ended.Session.ID)
+}
+
+// The worker's port is of no use to a page in the worker's own browser, and
+// the browser has no debugging port (I10).
+func TestNoWayAroundTheGateFromAPage(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	worker := p.Workers[0]
+	page := harness.Connect(t, p.URL("name=page")).OpenPage(t, "http://example.com/")
+	for _, target := range []string{"/", "/session", "/json"} {
+		require.Equal(t, "closed", page.Evaluate(t, fmt.Sprintf(`new Promise(done => {
+			const ws = new WebSocket('ws://%s%s');
+			ws.onopen = () => done('open');
+			ws.onclose = () => done('closed');
+		})`, worker.Address, target)))
+	}
+	require.Equal(t, "nothing", page.Evaluate(t, fmt.Sprintf(
+		`fetch('http://%s/json').then(r => r.text()).catch(() => 'nothing')`, worker.Address)))
+
+	browsers := 0
+	for _, child := range worker.Process().Descendants() {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child.PID)) // it may have gone
+		require.NotContains(t, string(line), "--remote-debugging-port=")
+		if strings.Contains(string(line), "--remote-debugging-pipe") {
+			browsers++
+		}
+	}
+	require.Positive(t, browsers)
 }
