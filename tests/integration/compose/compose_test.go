@@ -164,19 +164,26 @@ func (s *stack) noRights(t *testing.T) {
 	require.Contains(t, worker.exec(t, "cat", "/proc/1/status"), "CapBnd:\t0000000000000000")
 }
 
-// sandbox asks the browser which of its processes show pages, and has it open
-// what the kernel says about them. Each has users and process ids of its own,
-// and one filter of system calls more than the container puts on everybody.
+// sandbox looks at what the kernel says about the browser's processes. Those
+// that show pages have users and process ids of their own, and one filter of
+// system calls more than the container puts on everybody.
 func (s *stack) sandbox(t *testing.T) {
 	b := harness.Connect(t, s.url(0))
 	b.OpenPage(t, example)
-	var browser struct {
-		ProcessInfo []struct {
-			Type string
-			ID   int
+	// Only the browser's main process talks over a pipe and is of no type.
+	commands := regexp.MustCompile(`(?m)^(\d+) (.*)$`).FindAllStringSubmatch(s.containers(t, "worker")[0].exec(t, "sh", "-c",
+		`for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr '\0' ' ' <$p/cmdline 2>/dev/null)"; done`), -1)
+	var browsers, pages []int
+	for _, c := range commands {
+		pid, err := strconv.Atoi(c[1])
+		require.NoError(t, err)
+		switch {
+		case strings.Contains(c[2], "--type=renderer"):
+			pages = append(pages, pid)
+		case strings.Contains(c[2], "--remote-debugging-pipe") && !strings.Contains(c[2], "--type="):
+			browsers = append(browsers, pid)
 		}
 	}
-	b.CDP(t, "SystemInfo.getProcessInfo", &browser)
 	kernel := func(pid int, file string) string {
 		return s.containers(t, "worker")[0].exec(t, "cat", fmt.Sprintf("/proc/%d/%s", pid, file))
 	}
@@ -185,29 +192,22 @@ func (s *stack) sandbox(t *testing.T) {
 		require.NotNil(t, found, "%s in %s", name, status)
 		return found[1]
 	}
-	main, renderers := "", 0
-	for _, p := range browser.ProcessInfo {
-		if p.Type == "browser" {
-			main = line(kernel(p.ID, "status"), "Seccomp_filters")
-			require.Len(t, strings.Fields(line(kernel(p.ID, "status"), "NSpid")), 1)
-			require.NotContains(t, kernel(p.ID, "cmdline"), "--no-sandbox")
-		}
+	require.NotEmpty(t, browsers)
+	for _, pid := range browsers {
+		require.Equal(t, "1", line(kernel(pid, "status"), "Seccomp_filters"), "the container's own filter")
+		require.Len(t, strings.Fields(line(kernel(pid, "status"), "NSpid")), 1)
+		require.NotContains(t, kernel(pid, "cmdline"), "--no-sandbox")
 	}
-	require.Equal(t, "1", main, "the container's own filter")
-	for _, p := range browser.ProcessInfo {
-		if p.Type != "renderer" {
-			continue
-		}
-		renderers++
-		status := kernel(p.ID, "status")
+	require.NotEmpty(t, pages)
+	for _, pid := range pages {
+		status := kernel(pid, "status")
 		require.Equal(t, "2", line(status, "Seccomp"))
 		require.Equal(t, "2", line(status, "Seccomp_filters"), "Chromium's filter is not there")
 		require.Greater(t, len(strings.Fields(line(status, "NSpid"))), 1, "the renderer sees the container's processes")
 		require.Equal(t, "1", line(status, "NoNewPrivs"))
 		require.Equal(t, "0000000000000000", line(status, "CapEff"))
-		require.Equal(t, []string{"10001", "10001", "1"}, strings.Fields(kernel(p.ID, "uid_map")), "the renderer shares the container's users")
+		require.Equal(t, []string{"10001", "10001", "1"}, strings.Fields(kernel(pid, "uid_map")), "the renderer shares the container's users")
 	}
-	require.Positive(t, renderers)
 }
 
 // events are read by a user who may do nothing else.

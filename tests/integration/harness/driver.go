@@ -336,15 +336,6 @@ func (b *Browser) Contexts(tb testing.TB) int {
 	return must[int](tb)(as[int](b.call("contexts", nil)))
 }
 
-// CDP asks the browser itself, through the DevTools protocol.
-func (b *Browser) CDP(tb testing.TB, method string, into any) {
-	tb.Helper()
-	value := must[json.RawMessage](tb)(b.call("cdp", args{"method": method}))
-	if err := json.Unmarshal(value, into); err != nil {
-		tb.Fatalf("%s: %v", method, err)
-	}
-}
-
 // NewContext makes a context.
 func (b *Browser) NewContext(tb testing.TB) *Context {
 	tb.Helper()

@@ -33,14 +33,6 @@ const ops = {
   evaluate: async ({ on, expression }) => (await things.get(on).evaluate(expression)) ?? null,
   addCookies: async ({ on, cookies }) => { await things.get(on).addCookies(cookies); },
   cookies: async ({ on }) => things.get(on).cookies(),
-  cdp: async ({ on, method, params }) => {
-    const session = await things.get(on).newBrowserCDPSession();
-    try {
-      return await session.send(method, params);
-    } finally {
-      await session.detach();
-    }
-  },
   close: async ({ on }) => { await things.get(on).close(); },
 
   // A whole short session, as a script of a user would have it.
