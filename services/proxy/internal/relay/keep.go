@@ -92,7 +92,8 @@ func (s *Session) look() {
 		}
 		from, to, k := &s.dirs[side], &s.dirs[1-side], &s.keep[side]
 		said := from.bytes.Load()
-		quiet := said == k.bytes
+		// The first look may come right after the start.
+		quiet := said == k.bytes && look > 1
 		k.bytes = said
 		if !quiet {
 			l.unanswered.Store(0) // an answer among the bytes was not seen

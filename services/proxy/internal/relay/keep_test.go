@@ -167,7 +167,8 @@ func looked(t *testing.T, s *session, times uint32) {
 func TestI8NotDead(t *testing.T) {
 	for name, size := range map[string]int{"here": 16 << 20, "in the kernel": 256 << 10} {
 		t.Run(name, func(t *testing.T) {
-			s := newRig(t, func(o *relay.Options) { o.Ping, o.Dead = 16*time.Millisecond, 32*time.Millisecond }).session()
+			// Long enough for what is to wait to be sent first, also on a busy machine.
+			s := newRig(t, func(o *relay.Options) { o.Ping, o.Dead = 32*time.Millisecond, time.Second }).session()
 			require.NoError(t, s.client.SetReadBuffer(16<<10))
 			sent := make(chan struct{})
 			go func() {
@@ -175,7 +176,7 @@ func TestI8NotDead(t *testing.T) {
 				_, _ = s.worker.Write(frame(fin|binaryMessage, noise(1, size), false))
 				answers(s.worker, false, func(byte, []byte) {})
 			}()
-			looked(t, s, 20)
+			looked(t, s, 64) // twice that long
 			require.Zero(t, s.ends.Load(), "it was given up")
 			r := bufio.NewReader(s.client)
 			_ = s.client.SetReadDeadline(time.Now().Add(patience))
@@ -197,7 +198,7 @@ func TestI8NotDead(t *testing.T) {
 // waits for it has left the relay.
 func TestStalledInTheKernel(t *testing.T) {
 	s := newRig(t, func(o *relay.Options) {
-		o.Ping, o.Dead, o.Stall = 16*time.Millisecond, 32*time.Millisecond, 160*time.Millisecond
+		o.Ping, o.Dead, o.Stall = 16*time.Millisecond, 5*time.Second, 160*time.Millisecond
 	}).session()
 	require.NoError(t, s.client.SetReadBuffer(16<<10))
 	go answers(s.worker, false, func(byte, []byte) {})
