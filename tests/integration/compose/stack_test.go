@@ -26,6 +26,8 @@ const project = "pwdist-test"
 type stack struct {
 	port int // first of two that the endpoint may be published at
 	env  map[string]string
+
+	named int // sessions with a name of their own
 }
 
 // newStack builds the images. Everything is gone when the test is over.
