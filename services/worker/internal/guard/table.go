@@ -135,6 +135,8 @@ func watched(name string, o Options) []watch {
 		return w
 	case "ElementHandle.setInputFiles", "Frame.setInputFiles", "Frame.drop":
 		return paths
+	case "BrowserContext.createTempFiles":
+		return []watch{{key: "rootDirName", check: badPath}, {key: "name", check: badPath}}
 	case "Tracing.tracingStart", "Tracing.tracingStartChunk":
 		return []watch{{key: "name", depth: 2, claim: true}}
 	case "CDPSession.send":
@@ -196,3 +198,19 @@ func badName(name []byte) string {
 	}
 	return ""
 }
+
+// badPath keeps what a session uploads in the folder that the server makes for
+// it, and that folder's files its own: the folder can be given to a page whole.
+func badPath(path []byte) string {
+	if bytes.HasPrefix(path, []byte("/")) || bytes.HasPrefix(path, []byte(`\\`)) || bytes.IndexByte(path, 0) >= 0 {
+		return badUpload
+	}
+	for part := range bytes.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if string(part) == ".." {
+			return badUpload
+		}
+	}
+	return ""
+}
+
+const badUpload = "An uploaded file or folder has a path beside its own folder. Send names without .. and without a leading slash."

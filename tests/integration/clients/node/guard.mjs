@@ -255,6 +255,9 @@ const attacks = {
     await page.setContent('<input type=file webkitdirectory>');
     await (await page.$('input'))._channel.setInputFiles({ localDirectory: '/etc' });
   },
+  // The folder above the one of an upload has the files of all sessions, and a page can be given a folder whole.
+  'folder of all sessions': ({ context }) => context._channel.createTempFiles({ rootDirName: '..', items: [{ name: 'x' }] }),
+  'file beside its folder': ({ context }) => context._channel.createTempFiles({ items: [{ name: '../x' }] }),
   'drop': ({ page }) => page.mainFrame()._channel.drop({ selector: 'body', localPaths: ['/etc/passwd'] }),
   'Artifact.saveAs': async ({ page }) => {
     await page.setContent('<a download="x.txt" href="data:text/plain,downloaded">get</a>');
