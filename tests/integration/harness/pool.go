@@ -23,6 +23,11 @@ type Options struct {
 	// Supervise starts a worker again whenever it ends, at the same endpoint, as
 	// `make up` and a container runtime do.
 	Supervise bool
+
+	// Via, if not nil, puts something in front of Redis for proxies and workers:
+	// it gets the address of Redis and returns the one that they are told. The
+	// test itself goes to Redis directly.
+	Via func(redis string) string
 }
 
 // Pool is a Redis with proxies and workers.
@@ -36,6 +41,7 @@ type Pool struct {
 	Workers []*Service
 
 	options  Options
+	redisURL string // for proxies and workers
 	standIns []string
 	dir      string
 }
@@ -101,6 +107,10 @@ func NewEmpty(tb testing.TB, o Options) *Pool {
 	}
 	p := &Pool{Keys: k, options: o, dir: tempDir(tb), Pages: startPages()}
 	p.Redis = startRedis(tb, p.dir)
+	p.redisURL = p.Redis.URL
+	if o.Via != nil {
+		p.redisURL = "redis://" + o.Via(p.Redis.Address) + "/0"
+	}
 	p.Log = followLog(p.Redis, k.Events())
 	if p.Store, err = state.New(p.Redis.Client, k, timing(tb, Quick().with(o.Common)), nil); err != nil {
 		tb.Fatal(err)
@@ -157,7 +167,7 @@ func PlaywrightDir() string { return filepath.Join(Root(), "services/worker/play
 
 func (p *Pool) add(name, path string, port, admin int, of, more Settings) *Service {
 	settings := Settings{
-		"listen": loopback(port), "admin.listen": loopback(admin), "redis.url": p.Redis.URL,
+		"listen": loopback(port), "admin.listen": loopback(admin), "redis.url": p.redisURL,
 		"log.level": "debug", "log.format": "console",
 	}.with(Quick(), p.options.Common, of, more)
 	listen, adminListen := settings["listen"], settings["admin.listen"]
