@@ -3,6 +3,7 @@ module github.com/playwright-distributed/playwright-distributed/services/worker
 go 1.26.0
 
 require (
+	code.dny.dev/ssrf v0.3.0
 	github.com/coder/websocket v1.8.15
 	github.com/playwright-distributed/playwright-distributed/shared v0.0.0
 	github.com/prometheus/client_golang v1.25.0

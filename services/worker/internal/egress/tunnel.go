@@ -1,0 +1,93 @@
+package egress
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// connect opens a tunnel: what TLS connections and WebSockets of pages use, and
+// whatever the Playwright server requests for clients.
+func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
+	to, err := target(r.Host, "")
+	if err != nil {
+		http.Error(w, "CONNECT needs a host and a port.", http.StatusBadRequest)
+		return
+	}
+	up, err := p.dialer.dial(r.Context(), "tcp", to)
+	if err != nil {
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			explain(w, refusal)
+			return
+		}
+		http.Error(w, "The server cannot be reached.", http.StatusBadGateway)
+		return
+	}
+	down, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		_ = up.Close()
+		return
+	}
+	p.tunnels.Inc()
+	defer p.tunnels.Dec()
+	// The server no longer ends what was taken from it.
+	stop := context.AfterFunc(p.ctx, func() {
+		_ = up.Close()
+		_ = down.Close()
+	})
+	defer stop()
+	if _, err := io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+		_ = up.Close()
+		_ = down.Close()
+		return
+	}
+	splice(down, buffered.Reader, up)
+}
+
+// splice moves bytes both ways until both sides have sent their end, or one of
+// them failed.
+func splice(down net.Conn, early *bufio.Reader, up net.Conn) {
+	var both sync.WaitGroup
+	both.Go(func() {
+		err := drain(up, early)
+		if err == nil {
+			_, err = io.Copy(up, down)
+		}
+		finish(up, down, err)
+	})
+	both.Go(func() {
+		_, err := io.Copy(down, up)
+		finish(down, up, err)
+	})
+	both.Wait()
+	_ = up.Close()
+	_ = down.Close()
+}
+
+// drain writes what was read beyond the head.
+func drain(to io.Writer, early *bufio.Reader) error {
+	n := early.Buffered()
+	if n == 0 {
+		return nil
+	}
+	b, err := early.Peek(n)
+	if err == nil {
+		_, err = to.Write(b)
+	}
+	return err
+}
+
+// finish passes the end of one direction on. After an error there is nothing
+// left to pass in either.
+func finish(to, from net.Conn, err error) {
+	if half, ok := to.(interface{ CloseWrite() error }); ok && err == nil && half.CloseWrite() == nil {
+		return
+	}
+	_ = to.Close()
+	_ = from.Close()
+}
