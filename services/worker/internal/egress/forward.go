@@ -95,8 +95,7 @@ func (p *Proxy) newForwarder() *httputil.ReverseProxy {
 		Transport: p, BufferPool: &buffers{},
 		FlushInterval: -1, // a stream of events must not wait for more
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			var refusal *Refusal
-			if errors.As(err, &refusal) {
+			if refusal, ok := errors.AsType[*Refusal](err); ok {
 				explain(w, refusal)
 				return
 			}

@@ -109,8 +109,7 @@ func (g *guard) lookup(ctx context.Context, name string) (addrs []netip.Addr, ok
 	}
 	addrs, err := g.resolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
-		var dns *net.DNSError
-		if !errors.As(err, &dns) || !dns.IsNotFound {
+		if dns, ok := errors.AsType[*net.DNSError](err); !ok || !dns.IsNotFound {
 			return known.addrs, !known.at.IsZero()
 		}
 	}

@@ -22,28 +22,26 @@ func parseEntry(s string) (entry, error) {
 	wrong := func(why string) (entry, error) {
 		return entry{}, fmt.Errorf("%q %s: it must be a host, *.domain, an IP address, each with or without a port, or a range such as 10.1.0.0/16", s, why)
 	}
-	s = strings.TrimSpace(s)
 	if p, err := netip.ParsePrefix(s); err == nil {
 		if p.Addr().Is4In6() {
 			return wrong("is an IPv4 range in the form of IPv6")
 		}
 		return entry{prefix: p.Masked()}, nil
 	}
-	host, port := s, ""
-	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") {
+	var e entry
+	host := s
+	if _, err := netip.ParseAddr(s); err != nil && strings.Contains(s, ":") && !strings.HasSuffix(s, "]") {
+		var port string
 		if host, port, err = net.SplitHostPort(s); err != nil {
 			return wrong("is none")
 		}
-	}
-	var e entry
-	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
 			return wrong("has no such port")
 		}
 		e.port = uint16(n)
 	}
-	host = strings.Trim(host, "[]")
+	host = trimBrackets(host)
 	if a, err := netip.ParseAddr(host); err == nil {
 		a = canonical(a)
 		e.prefix = netip.PrefixFrom(a, a.BitLen())

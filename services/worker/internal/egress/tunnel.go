@@ -20,8 +20,7 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	up, err := p.dialer.dial(r.Context(), "tcp", to)
 	if err != nil {
-		var refusal *Refusal
-		if errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*Refusal](err); ok {
 			explain(w, refusal)
 			return
 		}
