@@ -152,7 +152,7 @@ func TestRequestsAndAnswersPassUnchanged(t *testing.T) {
 func TestAStreamIsNotHeldBack(t *testing.T) {
 	next := make(chan struct{})
 	app := serve(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Content-Length", "24") // known, and still not there at once
 		for n := range 3 {
 			_, _ = fmt.Fprintf(w, "data: %d\n", n)
 			_ = http.NewResponseController(w).Flush()
@@ -204,6 +204,9 @@ func TestConnectionsAreKeptApart(t *testing.T) {
 		get(t, one, app.URL)
 	}
 	require.EqualValues(t, 2, app.connections.Load())
+	require.Zero(t, app.closed.Load())
+	one.CloseIdleConnections()
+	require.Eventually(t, func() bool { return app.closed.Load() == 1 }, 20*time.Second, time.Millisecond, "the server's end of it as well")
 }
 
 // tunnel opens one to a server that does with the connection what it is told.

@@ -75,6 +75,7 @@ type server struct {
 	*httptest.Server
 	hits        atomic.Int64
 	connections atomic.Int64
+	closed      atomic.Int64
 }
 
 // serve listens on an address of loopback, on a free port or on that of another.
@@ -92,8 +93,11 @@ func serve(t *testing.T, address string, handler http.HandlerFunc) *server {
 	require.NoError(t, s.Listener.Close())
 	s.Listener = l
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			s.connections.Add(1)
+		case http.StateClosed:
+			s.closed.Add(1)
 		}
 	}
 	s.Start()
