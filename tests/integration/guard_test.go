@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,11 +17,11 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
-// guardClient runs one part of clients/node/guard.mjs and makes a subtest of
-// each of its lines.
-func guardClient(t *testing.T, url, part string) {
+// guardClient runs a script of clients/node and makes a subtest of each of its
+// lines.
+func guardClient(t *testing.T, script string, args ...string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "node", "guard.mjs", url, part)
+	c := exec.CommandContext(t.Context(), "node", append([]string{script}, args...)...)
 	c.Dir, c.Stderr = harness.NodeDir(), os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := c.StdoutPipe()
@@ -40,18 +41,28 @@ func guardClient(t *testing.T, url, part string) {
 // The guard refuses nothing that stays inside a session.
 func TestOrdinaryClientsPassTheGuard(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1})
-	guardClient(t, p.URL("name=ordinary"), "scenarios")
+	guardClient(t, "guard.mjs", p.URL("name=ordinary"), "scenarios")
 }
 
 // A session cannot see, change or end another one by any call of the protocol,
 // and a refused call fails alone (I9).
 func TestAttacksFailAtTheGuard(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1})
-	guardClient(t, p.URL("name=attack"), "attacks")
+	guardClient(t, "guard.mjs", p.URL("name=attack"), "attacks")
 	ended := p.Log.Await(t, "the end of the attacker", func(e event.Event) bool {
 		return e.Type == event.SessionEnded && e.Session.Reason == event.ReasonPolicy
 	})
 	require.NotEmpty(t, ended.Session.ID)
+}
+
+// Each method of the DevTools protocol that the guard allows is tried with what
+// belongs to another session, and all others are refused (I9). A method that
+// the attacks do not know fails the test.
+func TestCDPSessionsStayInTheirPage(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	guardClient(t, "cdp.mjs", p.URL("name=cdp"), "http://site.localhost",
+		filepath.Join(harness.Root(), "services/worker/internal/guard/cdp.txt"),
+		filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/types/protocol.d.ts"))
 }
 
 // The worker's port is of no use to a page in the worker's own browser, and

@@ -2,8 +2,10 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"html"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,15 +18,19 @@ import (
 const ExampleTitle = "Example Domain"
 
 // Pages serves what the browsers open, on http and https, under public names:
-// the browsers of a pool resolve example.com and *.test to it and no other name.
+// the browsers of a pool resolve example.com, *.test and site.localhost, which is
+// secure without a certificate, to it and no other name.
 //
 //	/            a page; its title is ExampleTitle on example.com, else the host
 //	/hold?key=K  a page that arrives after Release(K)
+//	/headers     the headers and the body of the request
+//	/cached      another number each time, which may be cached for an hour
 type Pages struct {
 	plain, tls *httptest.Server
 
 	mu    sync.Mutex
 	holds map[string]*hold
+	made  int // of numbers for /cached
 }
 
 type hold struct {
@@ -66,6 +72,20 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	switch r.URL.Path {
+	case "/headers":
+		body, _ := io.ReadAll(r.Body)
+		_ = json.NewEncoder(w).Encode([]any{r.Header, string(body)}) // the browser may be gone
+		return
+	case "/cached":
+		p.mu.Lock()
+		p.made++
+		n := p.made
+		p.mu.Unlock()
+		w.Header().Set("Cache-Control", "max-age=3600")
+		_, _ = fmt.Fprint(w, n)
+		return
+	}
 	title := r.Host
 	if host, _, _ := strings.Cut(r.Host, ":"); host == "example.com" || host == "www.example.com" {
 		title = ExampleTitle
@@ -106,7 +126,7 @@ func (p *Pages) Release(key string) {
 // BrowserArgs are the arguments with which a Chromium finds the pages.
 func (p *Pages) BrowserArgs() []string {
 	var rules []string
-	for _, name := range []string{"example.com", "www.example.com", "*.test"} {
+	for _, name := range []string{"example.com", "www.example.com", "*.test", "site.localhost"} {
 		rules = append(rules, "MAP "+name+":80 "+host(p.plain), "MAP "+name+":443 "+host(p.tls))
 	}
 	rules = append(rules, "MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1")

@@ -1,6 +1,9 @@
 package guard
 
-import "strings"
+import (
+	_ "embed"
+	"strings"
+)
 
 // What guard.cdp can be.
 const (
@@ -8,32 +11,17 @@ const (
 	CDPFilter = "filter"
 )
 
+//go:embed cdp.txt
+var cdpMethods string
+
 // cdp are the methods of the DevTools protocol that concern the page of the
 // session and nothing else: they neither name targets, files, URLs or other
 // sessions nor change the browser.
 var cdp = func() map[string]bool {
 	m := map[string]bool{}
-	for domain, methods := range map[string]string{
-		"Accessibility": "disable enable getAXNodeAndAncestors getChildAXNodes getFullAXTree getPartialAXTree getRootAXNode queryAXTree",
-		"Animation":     "disable enable getPlaybackRate setPlaybackRate",
-		"CSS":           "disable enable forcePseudoState getBackgroundColors getComputedStyleForNode getInlineStylesForNode getMatchedStylesForNode getMediaQueries getPlatformFontsForNode startRuleUsageTracking stopRuleUsageTracking takeCoverageDelta",
-		"DOM":           "describeNode disable enable focus getAttributes getBoxModel getContentQuads getDocument getFlattenedDocument getNodeForLocation getOuterHTML pushNodesByBackendIdsToFrontend querySelector querySelectorAll requestChildNodes requestNode resolveNode scrollIntoViewIfNeeded",
-		"DOMDebugger":   "getEventListeners",
-		"DOMSnapshot":   "captureSnapshot disable enable",
-		"Emulation":     "clearDeviceMetricsOverride clearGeolocationOverride clearIdleOverride resetPageScaleFactor setAutoDarkModeOverride setCPUThrottlingRate setDefaultBackgroundColorOverride setDeviceMetricsOverride setEmitTouchEventsForMouse setEmulatedMedia setEmulatedVisionDeficiency setFocusEmulationEnabled setGeolocationOverride setIdleOverride setLocaleOverride setPageScaleFactor setScriptExecutionDisabled setScrollbarsHidden setTimezoneOverride setTouchEmulationEnabled setUserAgentOverride",
-		"HeapProfiler":  "collectGarbage",
-		"Input":         "cancelDragging dispatchKeyEvent dispatchMouseEvent dispatchTouchEvent imeSetComposition insertText synthesizePinchGesture synthesizeScrollGesture synthesizeTapGesture",
-		"LayerTree":     "disable enable",
-		"Log":           "clear disable enable startViolationsReport stopViolationsReport",
-		"Network":       "disable emulateNetworkConditions enable getRequestPostData getResponseBody setBlockedURLs setBypassServiceWorker setCacheDisabled setExtraHTTPHeaders setUserAgentOverride",
-		"Overlay":       "disable enable",
-		"Page":          "bringToFront captureScreenshot captureSnapshot disable enable getFrameTree getLayoutMetrics resetNavigationHistory screencastFrameAck setBypassCSP setLifecycleEventsEnabled startScreencast stopLoading stopScreencast",
-		"Performance":   "disable enable getMetrics",
-		"Profiler":      "disable enable getBestEffortCoverage setSamplingInterval start startPreciseCoverage stop stopPreciseCoverage takePreciseCoverage",
-		"Runtime":       "awaitPromise callFunctionOn disable enable evaluate getProperties globalLexicalScopeNames releaseObject releaseObjectGroup runIfWaitingForDebugger",
-	} {
-		for method := range strings.FieldsSeq(methods) {
-			m[domain+"."+method] = true
+	for line := range strings.Lines(cdpMethods) {
+		if name, _, ok := strings.Cut(line, " "); ok && name != "#" {
+			m[name] = true
 		}
 	}
 	return m

@@ -145,11 +145,11 @@ func watched(name string, o Options) []watch {
 	return nil
 }
 
-// local are schemes that read the machine's disk or steer the browser.
-var local = map[string]bool{
-	"file": true, "filesystem": true, "view-source": true, "devtools": true, "chrome": true, "chrome-untrusted": true,
-	"chrome-search": true, "chrome-native": true, "chrome-error": true, "chrome-devtools": true, "chrome-extension": true, "edge": true,
-	"resource": true, "moz-extension": true, "jar": true, "content": true,
+// served are the schemes of what a page may be. All others read the machine's
+// disk, steer the browser, belong to extensions of it, or lead nowhere.
+// Playwright itself puts http:// before the last, which is no scheme.
+var served = map[string]bool{
+	"http": true, "https": true, "ws": true, "wss": true, "data": true, "blob": true, "javascript": true, "localhost": true,
 }
 
 // badURL judges by the scheme, as a browser's parser finds it.
@@ -166,16 +166,19 @@ func badURL(u []byte) string {
 		}
 		if c == ':' {
 			name := string(scheme)
-			if local[name] || name == "about" && !harmlessAbout(rest[n+1:]) {
-				return "A page of this pool cannot open " + name + ": URLs, which belong to the machine of the browser. Serve the content over http, or use page.setContent()."
+			if served[name] || name == "about" && harmlessAbout(rest[n+1:]) {
+				return ""
 			}
-			return ""
+			return "A page of this pool cannot open " + name + ": URLs, which belong to the machine of the browser. Serve the content over http, or use page.setContent()."
 		}
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '-' && c != '.' || len(scheme) == cap(scheme) {
-			return ""
+		if (c < 'a' || c > 'z') && (len(scheme) == 0 || (c < '0' || c > '9') && c != '+' && c != '-' && c != '.') {
+			return "" // relative to a base, which was judged, or no URL
+		}
+		if len(scheme) == cap(scheme) {
+			return "This is no address that a page of this pool can have."
 		}
 		scheme = append(scheme, c)
 	}
