@@ -266,7 +266,7 @@ async function main() {
         before = await v.look();
       }
     }
-    const leak = a.events.map(e => JSON.stringify(e)).find(e => tells(e) || e.includes(v.frame));
+    const leak = a.events.splice(0).map(e => JSON.stringify(e)).find(e => tells(e) || e.includes(v.frame));
     say({ name: `events of ${domain}`, error: leak });
   }
   say({ name: 'events at the victim', error: happened.join() || undefined });

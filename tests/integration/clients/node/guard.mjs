@@ -277,7 +277,7 @@ const attacks = {
     'Target.sendMessageToTarget': { message: '{}' }, 'Browser.getVersion': {}, 'Browser.setDownloadBehavior': { behavior: 'deny' },
     'Storage.getCookies': {}, 'SystemInfo.getProcessInfo': {}, 'Tracing.getCategories': {}, 'IO.read': { handle: 'x' }, 'Page.navigate': { url: 'file:///etc/passwd' },
     'DOM.setFileInputFiles': { files: ['/etc/passwd'] }, 'Page.setDownloadBehavior': { behavior: 'allow', downloadPath: '/tmp' },
-    'Network.loadNetworkResource': { url: 'file:///etc/passwd', options: { disableCache: true, includeCredentials: false } }, 'Fetch.enable': {}, 'Memory.getDOMCounters': {},
+    'Network.loadNetworkResource': { url: 'file:///etc/passwd', options: { disableCache: true, includeCredentials: false } }, 'Fetch.enable': {}, 'Memory.getBrowserSamplingProfile': {},
   }).map(([method, params]) => ['CDP ' + method, async ({ context, page }) => (await context.newCDPSession(page)).send(method, params)])),
   // These end every session of the browser where nothing stops them.
   'crash by URL': ({ page }) => page.goto('chrome://inducebrowsercrashforrealz'),
