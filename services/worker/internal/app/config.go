@@ -153,10 +153,17 @@ func validate(c *Config) error {
 	check(c.Playwright.Node != "", "playwright.node is empty: set it to the path or name of Node.js")
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
 	check(c.Guard.CDP == guard.CDPFilter || c.Guard.CDP == guard.CDPRefuse, "guard.cdp must be filter or refuse, not %q", c.Guard.CDP)
+	check(!c.Guard.Enabled || !slices.ContainsFunc(c.Browser.Args, debugs), "browser.args opens a debugging port, by which every page of the browser can be reached around the guard: leave --remote-debugging-port out, or set guard.enabled to false where all clients trust each other")
 	check(c.Guard.ClientProxy == allow || c.Guard.ClientProxy == refuse, "guard.client_proxy must be allow or refuse, not %q", c.Guard.ClientProxy)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
 	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
 	return errors.Join(errs...)
+}
+
+// debugs tells whether an argument has the browser listen for debuggers beside
+// its pipe.
+func debugs(arg string) bool {
+	return strings.HasPrefix(strings.TrimLeft(arg, "-"), "remote-debugging-") && strings.Trim(arg, "-") != "remote-debugging-pipe"
 }
 
 func checkAdvertise(s string) error {

@@ -77,6 +77,17 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 	}
 }
 
+func TestNoDebuggingPortBesideTheGuard(t *testing.T) {
+	for _, arg := range []string{"--remote-debugging-port=0", "-remote-debugging-port=9222", "--remote-debugging-address=0.0.0.0"} {
+		_, _, err := load(t, nil, "--browser.args=--lang=en,"+arg)
+		require.ErrorContains(t, err, "debugging port", arg)
+		_, _, err = load(t, nil, "--browser.args="+arg, "--guard.enabled=false")
+		require.NoError(t, err)
+	}
+	_, _, err := load(t, nil, "--browser.args=--lang=en,--remote-debugging-pipe")
+	require.NoError(t, err)
+}
+
 func TestWhereAWorkerIsReached(t *testing.T) {
 	anywhere := &net.TCPAddr{IP: net.IPv6zero, Port: 3131}
 	loopback := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 3131}
