@@ -174,8 +174,12 @@ func (p *Pool) add(name, path string, port, admin int, of, more Settings) *Servi
 	if listen != "" && listen[0] == ':' {
 		listen = "127.0.0.1" + listen
 	}
+	reached := listen
+	if a := settings["advertise"]; a != "" {
+		reached = a
+	}
 	return &Service{
-		Name: name, Address: listen, Admin: adminListen, pool: p,
+		Name: name, Address: listen, Admin: adminListen, Reached: reached, pool: p,
 		command: Command{Path: path, Args: settings.flags(), Env: []string{"TMPDIR=" + p.dir}},
 	}
 }
@@ -198,7 +202,7 @@ func URL(proxy *Service, query string) string {
 // WorkerID is the id of the worker that has joined from a service's endpoint,
 // empty when none has.
 func (p *Pool) WorkerID(s *Service) string {
-	id, _ := p.Redis.do(context.Background(), "HGET", p.Keys.Endpoints(), s.Address).ToString()
+	id, _ := p.Redis.do(context.Background(), "HGET", p.Keys.Endpoints(), s.Reached).ToString()
 	return id
 }
 

@@ -163,6 +163,21 @@ func (r *Redis) Promote(tb testing.TB) {
 	r.serve(r.now)
 }
 
+// Swap makes the replica the server that counts and the old one its replica,
+// which keeps its connections and refuses writes: a failover that was planned.
+func (r *Redis) Swap(tb testing.TB) {
+	tb.Helper()
+	r.AwaitReplica(tb)
+	old := r.now
+	r.Promote(tb)
+	host, port, err := net.SplitHostPort(r.now.address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	old.do(tb, "REPLICAOF", host, port)
+	r.replica = old
+}
+
 func (r *Redis) add(tb testing.TB, port int) *redisServer {
 	tb.Helper()
 	dir, err := os.MkdirTemp(r.dir, "redis-")

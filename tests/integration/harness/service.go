@@ -14,6 +14,7 @@ type Service struct {
 	Name    string
 	Address string // host:port that it serves at
 	Admin   string // host:port of its admin server
+	Reached string // host:port at which others are told to reach it, which for a proxy is its Address
 
 	pool    *Pool
 	command Command
