@@ -1,6 +1,9 @@
 package state_test
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"strconv"
 	"testing"
 	"time"
@@ -101,6 +104,62 @@ func TestAnEmptyRedisIsANewEpoch(t *testing.T) {
 	require.True(t, second.New)
 	require.Equal(t, second.Epoch, p.only(event.PoolReset).Epoch.ID)
 	require.Len(t, p.log, 1, "a log starts with pool.reset")
+}
+
+// What happened is told with its time also by a call that waited in a Redis
+// which stood still, although its age is of when it was sent.
+func TestAnEndKeepsItsTimeThoughItsCallWaited(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 2))
+	p.serve("s1", "w1")
+	p.serve("s2", "w1")
+	for id, tell := range map[string]func(){
+		"s1": func() { p.finish("w1", "s1") },
+		"s2": func() { p.proxyBeat("p1", state.End{Session: "s2", Reason: "client_closed"}) },
+	} {
+		s, err := state.New(p.c, p.k, state.DefaultOptions(), nil)
+		require.NoError(t, err)
+		p.Store = s // which knows no time yet
+		if id == "s1" {
+			p.beat("w1", 2, "s1", "s2")
+		} else {
+			p.proxyBeat("p1")
+		}
+		p.read()
+		before := time.Now()
+		goOn := p.block()
+		tell()
+		goOn()
+		e := p.only(event.SessionEnded)
+		require.Equal(t, id, e.Session.ID)
+		require.WithinDuration(t, before, e.Time(), e.At.Sub(before)/2, "told at %s", e.At)
+	}
+}
+
+// block has Redis stand still for a moment. What is sent before
+// the returned function is called waits.
+func (p *pool) block() (over func()) {
+	p.t.Helper()
+	c, err := net.Dial("unix", server)
+	require.NoError(p.t, err)
+	in := bufio.NewReader(c)
+	answer := func(want string) {
+		p.t.Helper()
+		got, err := in.ReadString('\n')
+		require.NoError(p.t, err)
+		require.Equal(p.t, want+"\r\n", got)
+	}
+	_, err = fmt.Fprint(c, "PING\r\n")
+	require.NoError(p.t, err)
+	answer("+PONG") // so what comes next is read as soon as it is sent
+	// The clock of a script stands still, so it counts.
+	_, err = fmt.Fprint(c, "EVAL 'for i=1,50000000 do end return 1' 0\r\n")
+	require.NoError(p.t, err)
+	return func() {
+		p.t.Helper()
+		answer(":1")
+		require.NoError(p.t, c.Close())
+	}
 }
 
 func TestEveryReplyCarriesEpochAndRevision(t *testing.T) {

@@ -23,7 +23,9 @@ type ProxyReply struct {
 // connection the proxy saw ending, in case their worker could not say so.
 func (s *Store) ProxyHeartbeat(ctx context.Context, proxy string, ends ...End) (ProxyReply, error) {
 	k := s.keys
-	m, got, err := s.run(ctx, "proxy_heartbeat", s.dispatching(k.Changed(), k.Recycling(), k.Fading(), k.Inbox(proxy)), proxy, records(ends))
+	sent := time.Now()
+	m, got, err := s.run(ctx, "proxy_heartbeat", s.dispatching(k.Changed(), k.Recycling(), k.Fading(), k.Inbox(proxy)), proxy, s.ends(ends))
+	s.clock.heard(sent, got.at(2))
 	return ProxyReply{Meta: m, New: got.at(0) == "new", Next: next(got.at(1))}, err
 }
 

@@ -156,7 +156,7 @@ const (
 // Finish ends active sessions as one of their two sides saw it. Ended is
 // final: what has ended already stays as it is, so reporting twice is harmless.
 func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) error {
-	_, _, err := s.run(ctx, "finish", s.dispatching(), string(by), who, records(ends))
+	_, _, err := s.run(ctx, "finish", s.dispatching(), string(by), who, s.ends(ends))
 	return err
 }
 
@@ -182,15 +182,17 @@ type record struct {
 	BytesDown    uint64 `json:"bytes_down,string"`
 	MessagesUp   uint64 `json:"messages_up,string"`
 	MessagesDown uint64 `json:"messages_down,string"`
+	Sent         int64  `json:"sent,omitempty"` // ms by the clock of Redis, where it is known
 }
 
-func records(ends []End) string {
+func (s *Store) ends(ends []End) string {
 	if len(ends) == 0 {
 		return ""
 	}
+	sent := s.clock.now()
 	list := make([]record, len(ends))
 	for i, e := range ends {
-		list[i] = record{e.Session, e.Reason, e.Ago.Milliseconds(), e.BytesUp, e.BytesDown, e.MessagesUp, e.MessagesDown}
+		list[i] = record{e.Session, e.Reason, e.Ago.Milliseconds(), e.BytesUp, e.BytesDown, e.MessagesUp, e.MessagesDown, sent}
 	}
 	b, _ := json.Marshal(list)
 	return string(b)

@@ -25,6 +25,7 @@ type Store struct {
 	more    []string // and those that come with dispatch
 	scripts map[string]*script
 	onReply func(Meta)
+	clock   clock
 }
 
 // Meta comes with every reply.

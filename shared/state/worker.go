@@ -154,8 +154,9 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (BeatReply, error) {
 	}
 	list, _ := json.Marshal(serving)
 	k := s.keys
+	sent := time.Now()
 	m, got, err := s.run(ctx, "heartbeat", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Worker(b.Worker), k.Held(b.Worker)),
-		b.Worker, i64(b.Number), string(b.State), b.Missing, string(list), records(b.Ended))
+		b.Worker, i64(b.Number), string(b.State), b.Missing, string(list), s.ends(b.Ended))
 	reply := BeatReply{Meta: m}
 	switch got.at(0) {
 	case "join":
@@ -163,7 +164,8 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (BeatReply, error) {
 	case "stale":
 		reply.Stale, reply.Last = true, int64(got.int(1))
 	case "ok":
-		reply.State, reply.Ended = WorkerState(got.at(1)), got.from(2)
+		reply.State, reply.Ended = WorkerState(got.at(1)), got.from(3)
+		s.clock.heard(sent, got.at(2))
 	}
 	return reply, err
 }
@@ -207,7 +209,7 @@ func (s *Store) Retire(ctx context.Context, worker, reason string, number int64)
 func (s *Store) Leave(ctx context.Context, worker, reason string, number int64, force bool, ends ...End) (held int, err error) {
 	k := s.keys
 	_, got, err := s.run(ctx, "leave", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Recycling(), k.Endpoints(), k.Fading(), k.Worker(worker), k.Held(worker), k.Left(worker)),
-		worker, reason, i64(number), flag(force), records(ends))
+		worker, reason, i64(number), flag(force), s.ends(ends))
 	if got.at(0) == "held" {
 		held = got.int(1)
 	}

@@ -5,7 +5,7 @@
 -- KEYS  base dispatch beats changed retiring worker held
 -- ARGV  1 worker  2 number  3 state: ready|unhealthy|retiring  4 reason for sessions that are missing
 --       5 active sessions (JSON array of ids)  6 ended sessions to report (JSON as finish)
--- reply {epoch, rev, 'ok', state of the worker, sessions of the list that have ended ...}
+-- reply {epoch, rev, 'ok', state of the worker, time in ms, sessions of the list that have ended ...}
 --       {epoch, rev, 'join'} when the pool does not know it, or not all of its sessions
 --       {epoch, rev, 'stale', last number}
 local W = worker(ARGV[1])
@@ -38,4 +38,4 @@ end
 set_state(W, ARGV[3], int(number), (ARGV[3] == 'unhealthy') and ARGV[4] or '')
 dispatch(W)
 if lost then return { EPOCH, REV, 'join' } end
-return { EPOCH, REV, 'ok', W.state, unpack(ended) }
+return { EPOCH, REV, 'ok', W.state, TIME, unpack(ended) }

@@ -312,8 +312,10 @@ func TestFlushReportsWhatIsLeft(t *testing.T) {
 	p.serve(a.granted("w1", 1))
 	a.Started()
 	x.Ended(state.End{Session: "s1", Reason: "browser_closed"})
+	seen := x.ends[0].at
 	x.store.set(true, "finish")
 	require.ErrorIs(t, x.Flush(t.Context()), errAway)
+	require.Equal(t, seen, x.ends[0].at, "it happened when it happened, however often the call fails")
 	x.store.set(false, "finish")
 	require.NoError(t, x.Flush(t.Context()))
 	require.Equal(t, state.Ended, p.phase("s1"))

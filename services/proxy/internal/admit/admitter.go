@@ -240,7 +240,7 @@ func (a *Admitter) heartbeat(ctx context.Context, known bool) (next time.Duratio
 	c, done := context.WithTimeout(ctx, callTimeout)
 	defer done()
 	n := min(endsBatch, len(ends))
-	r, err := a.store.ProxyHeartbeat(c, a.o.Proxy, ends[:n]...)
+	r, err := a.store.ProxyHeartbeat(c, a.o.Proxy, aged(ends[:n])...)
 	if err != nil {
 		a.o.RedisError()
 		a.putBack(ends)
@@ -255,29 +255,36 @@ func (a *Admitter) heartbeat(ctx context.Context, known bool) (next time.Duratio
 }
 
 // takeEnds takes the ends that are old enough for their worker to have had its say.
-func (a *Admitter) takeEnds(age time.Duration) []state.End {
+func (a *Admitter) takeEnds(age time.Duration) []end {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	var due []state.End
+	var due []end
 	a.ends = slices.DeleteFunc(a.ends, func(e end) bool {
 		if now.Sub(e.at) < age {
 			return false
 		}
-		e.Ago = now.Sub(e.at)
-		due = append(due, e.End)
+		due = append(due, e)
 		return true
 	})
 	return due
 }
 
-func (a *Admitter) putBack(ends []state.End) {
+func (a *Admitter) putBack(ends []end) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.ends = append(a.ends, ends...)
+}
+
+// aged gives ends their ages as of now, when the call that tells them begins.
+func aged(ends []end) []state.End {
 	now := time.Now()
-	for _, e := range ends {
-		a.ends = append(a.ends, end{e, now.Add(-e.Ago)})
+	list := make([]state.End, len(ends))
+	for i, e := range ends {
+		list[i] = e.End
+		list[i].Ago = now.Sub(e.at)
 	}
+	return list
 }
 
 // flush says what could not be said while Redis was away.
@@ -312,10 +319,10 @@ func (a *Admitter) Flush(ctx context.Context) error {
 const endsBatch = 200
 
 // report ends sessions; those it could not are kept for later.
-func (a *Admitter) report(ctx context.Context, ends []state.End) error {
+func (a *Admitter) report(ctx context.Context, ends []end) error {
 	for len(ends) > 0 {
 		n := min(endsBatch, len(ends))
-		if err := a.store.Finish(ctx, state.SideProxy, a.o.Proxy, ends[:n]...); err != nil {
+		if err := a.store.Finish(ctx, state.SideProxy, a.o.Proxy, aged(ends[:n])...); err != nil {
 			a.o.RedisError()
 			a.putBack(ends)
 			return err
