@@ -3,10 +3,12 @@ module github.com/playwright-distributed/playwright-distributed/tests/integratio
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/playwright-distributed/playwright-distributed/shared v0.0.0
 	github.com/playwright-distributed/playwright-distributed/streams v0.0.0
 	github.com/redis/rueidis v1.0.79
 	github.com/stretchr/testify v1.12.1
+	golang.org/x/net v0.59.0
 )
 
 require (

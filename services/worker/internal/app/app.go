@@ -95,11 +95,20 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		health: telemetry.NewHealth(checkBrowser, checkRedis, checkPool),
 	}
 	reg := telemetry.NewRegistry("worker")
+	way, err := newEgress(w, reg)
+	if err != nil {
+		return err
+	}
+	var egressPort func() int
+	if way != nil {
+		egressPort = way.Port
+	}
 	w.browser, err = browser.New(browser.Options{
 		Type: cfg.Browser.Type, Executable: cfg.Browser.Executable, Channel: cfg.Browser.Channel, Headless: cfg.Browser.Headless,
 		Args: cfg.Browser.Args, Sandbox: cfg.Browser.Sandbox, StartTimeout: cfg.Browser.StartTimeout,
 		Node: cfg.Playwright.Node, PlaywrightDir: cfg.Playwright.Dir, Environ: environ, Log: log.Named("browser"),
 		ProbeInterval: cfg.Browser.ProbeInterval, ProbeTimeout: cfg.Browser.ProbeTimeout, Probed: probed(reg),
+		EgressPort: egressPort,
 	}, w.browserChanged)
 	if err != nil {
 		return err
@@ -119,15 +128,21 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 	}, w.browser, w.registrar)
 	w.register(reg)
 
-	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: w.registrar.Done()},
+	components := []run.Component{
 		telemetry.NewAdmin(cfg.Admin, w.health, reg, log),
 		run.Func("port", w.gate.Listen, w.gate.Close),
+	}
+	if way != nil {
+		components = append(components, way)
+	}
+	components = append(components,
 		w.browser,
 		run.Func("redis", w.connect, w.disconnect),
 		w.gate,
 		run.Func("memory", w.memory.start, w.memory.stop),
 		w.registrar,
 	)
+	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: w.registrar.Done()}, components...)
 }
 
 // rules are the guard's, for a protocol that has been reviewed.

@@ -32,6 +32,7 @@ type Config struct {
 	Playwright Playwright    `koanf:"playwright"`
 	Relay      Relay         `koanf:"relay"`
 	Guard      Guard         `koanf:"guard"`
+	Egress     Egress        `koanf:"egress"`
 	Redis      config.Redis  `koanf:"redis"`
 	Timing     config.Timing `koanf:"timing"`
 	Events     config.Events `koanf:"events"`
@@ -95,6 +96,7 @@ func Defaults() Config {
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
 		Guard:      Guard{Enabled: true, CDP: guard.CDPFilter, ClientProxy: refuse},
+		Egress:     Egress{Allow: []string{}, Deny: []string{}},
 		Redis:      config.DefaultRedis(),
 		Timing:     config.DefaultTiming(),
 		Events:     config.DefaultEvents(),
@@ -157,7 +159,7 @@ func validate(c *Config) error {
 	check(c.Guard.ClientProxy == allow || c.Guard.ClientProxy == refuse, "guard.client_proxy must be allow or refuse, not %q", c.Guard.ClientProxy)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
 	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, validateEgress(c))...)
 }
 
 // debugs tells whether an argument has the browser listen for debuggers beside

@@ -37,6 +37,10 @@ type Options struct {
 	ProbeTimeout  time.Duration // of a probe, see package probe
 	Probed        func(took time.Duration, err error)
 
+	// EgressPort is the port, on 127.0.0.1, of the HTTP proxy that is the pages'
+	// only way to the network; nil = pages reach whatever this machine reaches.
+	EgressPort func() int
+
 	Node          string // path or name of Node.js
 	PlaywrightDir string // holds node_modules/playwright-core; empty = look around
 

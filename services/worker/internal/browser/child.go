@@ -83,6 +83,9 @@ func (c *child) writeConfig(o Options, l launch) (string, error) {
 		"port":            c.Socket,
 		"wsPath":          c.Path,
 	}
+	if o.EgressPort != nil {
+		holdEgress(config, o)
+	}
 	if l.executable != "" {
 		config["executablePath"] = l.executable
 	}
