@@ -4,12 +4,11 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,51 +20,25 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
-// attempt is one way to the victim, by its name in clients/node/egress.mjs.
-type attempt struct {
-	name string
-	hit  string // what the victim notes; the name unless set
-	// mute attempts end in the browser itself under the guard, or are datagrams:
-	// the proxy has nothing to refuse.
-	mute bool
-	// guarded attempts cannot be made without the guard in this test.
-	guarded bool
-}
+// The attempts of clients/node/egress.mjs that end in the browser itself under
+// the guard, or are datagrams: the proxy has nothing to refuse.
+var mute = []string{"stun", "turn", "ice", "ice tcp", "webtransport", "proxy of a context"}
 
-var wayOut = []attempt{
-	{name: "goto"}, {name: "goto decimal"}, {name: "goto octal"}, {name: "goto hex"}, {name: "goto short"}, {name: "goto wide digits"},
-	{name: "goto ipv6"}, {name: "goto mapped"}, {name: "goto mapped hex"}, {name: "goto zero"}, {name: "goto other loopback", hit: "-"},
-	{name: "goto localhost"}, {name: "goto name"}, {name: "goto name with dot"}, {name: "goto user"}, {name: "goto tls", hit: "raw by tcp"},
-	{name: "redirect"}, {name: "redirect 307"}, {name: "refresh"}, {name: "location"}, {name: "form"}, {name: "open"},
-	{name: "fetch"}, {name: "fetch no-cors"}, {name: "fetch redirect"}, {name: "fetch keepalive"}, {name: "xhr"}, {name: "beacon"}, {name: "events"},
-	{name: "image"}, {name: "frame"}, {name: "object"}, {name: "embed"}, {name: "video"}, {name: "style"}, {name: "font"}, {name: "script"}, {name: "import"},
-	{name: "prefetch"}, {name: "preload"}, {name: "preconnect", hit: "preconnect by tcp"}, {name: "ping"}, {name: "download"}, {name: "csp report"},
-	{name: "worker"}, {name: "service worker"}, {name: "service worker script"},
-	{name: "websocket"}, {name: "websocket tls", hit: "raw by tcp"}, {name: "websocket route"},
-	{name: "stun", hit: "stun by udp", mute: true}, {name: "turn", hit: "turn by udp", mute: true}, {name: "turn tcp", hit: "turn by tcp"},
-	{name: "turn tls", hit: "turn by tcp"}, {name: "ice", hit: "ice by udp", mute: true}, {name: "ice tcp", hit: "ice by tcp", mute: true},
-	{name: "webtransport", hit: "quic by udp", mute: true},
-	{name: "context request"}, {name: "context request redirect"}, {name: "page request"}, {name: "route fetch"}, {name: "route continue"},
-	{name: "proxy of a context", hit: "proxy by tcp", mute: true},
-	{name: "rebinding", guarded: true},
-}
+var attempts = slices.Concat([]string{
+	"goto", "goto decimal", "goto octal", "goto hex", "goto short", "goto wide digits", "goto ipv6", "goto mapped", "goto mapped hex",
+	"goto zero", "goto localhost", "goto name", "goto name with dot", "goto user", "goto tls",
+	"redirect", "redirect 307", "refresh", "location", "form", "open",
+	"fetch", "fetch no-cors", "fetch redirect", "fetch keepalive", "xhr", "beacon", "events",
+	"image", "frame", "object", "embed", "video", "style", "font", "script", "import", "prefetch", "preload", "ping", "download", "csp report",
+	"worker", "service worker", "service worker script", "websocket", "websocket tls", "websocket route", "turn tcp", "turn tls",
+	"context request", "context request redirect", "page request", "route fetch", "route continue", "rebinding",
+}, mute)
 
-func (a attempt) noted() string {
-	if a.hit != "" {
-		return a.hit
-	}
-	return strings.ReplaceAll(a.name, " ", "-")
-}
-
-// walker is a client that makes attempts, see clients/node/egress.mjs.
-type walker struct {
-	in  io.Writer
-	out *bufio.Scanner
-}
-
-func newWalker(t *testing.T, url, targets string) *walker {
+// walk runs one part of clients/node/egress.mjs. What it leaves open stays so
+// until the test has ended.
+func walk(t *testing.T, url, targets, part string) (outcomes map[string]string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "node", "egress.mjs", url, targets)
+	c := exec.CommandContext(t.Context(), "node", "egress.mjs", url, targets, part)
 	c.Dir, c.Stderr = harness.NodeDir(), os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := c.StdinPipe()
@@ -77,115 +50,98 @@ func newWalker(t *testing.T, url, targets string) *walker {
 		_ = in.Close()
 		_ = c.Wait()
 	})
-	return &walker{in: in, out: bufio.NewScanner(out)}
-}
-
-func (w *walker) try(t *testing.T, kind, name string) (outcome string) {
-	t.Helper()
-	_, err := fmt.Fprintf(w.in, "%s\n", harness.List(kind, name))
-	require.NoError(t, err)
-	require.True(t, w.out.Scan(), "the client has ended")
-	var line struct{ Name, Outcome string }
-	require.NoError(t, json.Unmarshal(w.out.Bytes(), &line), w.out.Text())
-	require.Equal(t, name, line.Name)
-	return line.Outcome
-}
-
-// refusals adds up what the worker's egress guard has refused.
-func refusals(t *testing.T, worker *harness.Service) (n int) {
-	t.Helper()
-	status, text := worker.Get("/metrics")
-	require.Equal(t, http.StatusOK, status)
-	for _, m := range regexp.MustCompile(`(?m)^pwdist_worker_egress_refusals_total\{.*\} (\d+)$`).FindAllStringSubmatch(text, -1) {
-		one, err := strconv.Atoi(m[1])
-		require.NoError(t, err)
-		n += one
+	outcomes = map[string]string{}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var line struct{ Name, Outcome string }
+		require.NoError(t, json.Unmarshal(lines.Bytes(), &line), lines.Text())
+		if line.Name == "end" {
+			return outcomes
+		}
+		outcomes[line.Name] = line.Outcome
 	}
-	return n
+	t.Fatal("the client has ended: ", outcomes)
+	return nil
 }
 
 // Every way from a page, or from its client, to a server on loopback: each leads
 // there without the guard, and none does with it.
 func TestWhatPagesReach(t *testing.T) {
-	v := newVictim(t)
-	_, port, err := net.SplitHostPort(v.web)
-	require.NoError(t, err)
-	app, _ := newApp(t, "0"), newApp(t, port) // and one where the victim has its port, for rebinding
-	targets := v.targets(t, app.URL, app.URL, "1")
+	app := newApp(t, "0")
 
 	t.Run("without the guard", func(t *testing.T) {
+		v := newVictim(t, attempts)
+		newApp(t, strconv.Itoa(v.ports["rebinding"]))
 		p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{
-			"guard.client_proxy": "allow", "browser.args": harness.List("--ignore-certificate-errors", "--host-resolver-rules=MAP victim.test 127.0.0.1"),
+			"guard.client_proxy": "allow", "browser.args": harness.List("--ignore-certificate-errors",
+				"--host-resolver-rules=MAP victim.test 127.0.0.1, MAP victim.test. 127.0.0.1, MAP rebinding.test 127.0.0.1"),
 		}})
-		w := newWalker(t, p.URL(""), targets)
-		for _, a := range wayOut {
-			if a.guarded || a.hit == "-" {
-				continue
-			}
-			t.Run(a.name, func(t *testing.T) {
-				outcome := w.try(t, "attempt", a.name)
-				t.Log(outcome)
-				harness.Await(t, "it got through", func() bool { return v.has(a.noted()) })
+		outcomes := walk(t, p.URL(""), v.targets(t, app.URL, ""), "attempts")
+		require.Len(t, outcomes, len(attempts))
+		for _, name := range attempts {
+			t.Run(name, func(t *testing.T) {
+				t.Log(outcomes[name])
+				harness.Await(t, "it got through", func() bool { return v.has(name) })
 			})
 		}
 	})
 
-	v.hits = map[string]int{}
 	t.Run("with the guard", func(t *testing.T) {
+		v := newVictim(t, attempts)
+		newApp(t, strconv.Itoa(v.ports["rebinding"]))
 		p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{
 			"egress.guard": "true", "egress.allow": "127.0.0.2", "egress.dns": names(t), "browser.args": "[]",
 		}})
-		w := newWalker(t, p.URL(""), targets)
-		for _, a := range wayOut {
-			t.Run(a.name, func(t *testing.T) {
-				before := refusals(t, p.Workers[0])
-				outcome := w.try(t, "attempt", a.name)
-				t.Log(outcome)
-				if !a.mute {
-					harness.Await(t, "it was refused", func() bool { return refusals(t, p.Workers[0]) > before })
+		outcomes := walk(t, p.URL(""), v.targets(t, app.URL, ""), "attempts")
+		for _, name := range attempts {
+			t.Run(name, func(t *testing.T) {
+				t.Log(outcomes[name])
+				require.NotContains(t, outcomes[name], "secret of the victim")
+				if !slices.Contains(mute, name) {
+					refused := fmt.Sprintf(`:%d", "reason": "`, v.ports[name])
+					harness.Await(t, "it was refused", func() bool { return strings.Contains(p.Workers[0].Process().Output(), refused) })
 				}
-				require.NotContains(t, outcome, "secret of the victim")
-				require.Empty(t, v.all(), "got through")
+				require.False(t, v.has(name), "it got through")
 			})
 		}
-		log := p.Workers[0].Process().Output()
-		require.Contains(t, log, "refused a connection of a page")
-		require.NotContains(t, log, "/hit/")
+		require.Empty(t, v.all(), "got through")
+		require.True(t, strings.HasPrefix(outcomes["rebinding"], "app, then "), outcomes["rebinding"])
+		require.NotContains(t, p.Workers[0].Process().Output(), "/hit", "paths are in the log")
+		_, metrics := p.Workers[0].Get("/metrics")
+		require.Regexp(t, `(?m)^pwdist_worker_egress_refusals_total\{reason="loopback"\} [1-9]`, metrics)
 	})
-	require.Empty(t, v.all(), "got through in the end")
 }
 
 // What the application under test needs works through the guard as without it,
 // and what does not work says why.
 func TestAnAllowedApplication(t *testing.T) {
-	v := newVictim(t)
+	want := map[string]string{
+		"page":             "app",
+		"page by name":     "app",
+		"websocket echo":   "hello",
+		"fetch of another": "from the app",
+		"upload":           "20000000",
+		"download":         strconv.Itoa(bigBody),
+		"events":           "event 2",
+		"request":          "from the app",
+		"down":             "net::ERR_EMPTY_RESPONSE",
+		"down tls":         "net::ERR_TUNNEL_CONNECTION_FAILED",
+		"no such name":     "net::ERR_EMPTY_RESPONSE",
+		"refused":          "403 Refused: The pool's egress guard refuses ",
+		"refused tls":      "net::ERR_TUNNEL_CONNECTION_FAILED",
+		"refused request":  "403 Refused: The pool's egress guard refuses ",
+	}
+	v := newVictim(t, slices.Sorted(maps.Keys(want)))
 	app, other := newApp(t, "0"), newApp(t, "0")
-	gone := newApp(t, "0")
-	_, down, err := net.SplitHostPort(gone.Listener.Addr().String())
-	require.NoError(t, err)
-	gone.Close()
 	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{
 		"egress.guard": "true", "egress.allow": "127.0.0.0/28,app.test", "egress.deny": "127.0.0.1", "egress.dns": names(t), "browser.args": "[]",
 	}})
-	w := newWalker(t, p.URL(""), v.targets(t, app.URL, other.URL, down))
-	for _, c := range []struct{ name, want string }{
-		{"page", "app"},
-		{"page by name", "app"},
-		{"websocket echo", "hello"},
-		{"fetch of another", "from the app"},
-		{"upload", "20000000"},
-		{"download", strconv.Itoa(bigBody)},
-		{"events", "event 2"},
-		{"request", "from the app"},
-		{"down", "net::ERR_EMPTY_RESPONSE"},
-		{"down tls", "net::ERR_TUNNEL_CONNECTION_FAILED"},
-		{"no such name", "net::ERR_EMPTY_RESPONSE"},
-		{"refused", "403 Refused: the pool's egress guard refuses " + v.web + ": that is an address that the pool's operator has ruled out"},
-		{"refused tls", "net::ERR_TUNNEL_CONNECTION_FAILED"},
-		{"refused request", "403 Refused: the pool's egress guard refuses " + v.web},
-	} {
-		t.Run(c.name, func(t *testing.T) { require.Contains(t, w.try(t, "pass", c.name), c.want) })
+	outcomes := walk(t, p.URL(""), v.targets(t, app.URL, other.URL), "pass")
+	require.Len(t, outcomes, len(want))
+	for name, text := range want {
+		t.Run(name, func(t *testing.T) { require.Contains(t, outcomes[name], text) })
 	}
+	require.Contains(t, outcomes["refused"], "that is an address that the pool's operator has ruled out (egress.deny)")
+	require.Empty(t, v.all())
 }
 
 func echo(w http.ResponseWriter, r *http.Request) {

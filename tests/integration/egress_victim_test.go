@@ -3,9 +3,12 @@ package integration_test
 import (
 	"encoding/json"
 	"io"
+	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,100 +18,76 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// victim is what pages must not reach: a web server on loopback, and ports
-// where only one kind of attempt goes. It notes who got through.
+// victim is what pages must not reach: for each attempt a port of loopback of its
+// own, for TCP and UDP. It notes who got through.
 type victim struct {
-	mu   sync.Mutex
-	hits map[string]int
+	ports map[string]int
 
-	web                                                string // host:port
-	stun, turn, quic, ice, raw, preconnect, clientPort int
+	mu   sync.Mutex
+	hits map[string]bool
 }
 
-func newVictim(t *testing.T) *victim {
+func newVictim(t *testing.T, names []string) *victim {
 	t.Helper()
-	v := &victim{hits: map[string]int{}}
-	web := httptest.NewUnstartedServer(http.HandlerFunc(v.serve))
-	web.Start()
-	t.Cleanup(web.Close)
-	v.web = web.Listener.Addr().String()
-	_, port, err := net.SplitHostPort(v.web)
-	require.NoError(t, err)
-	if six, err := net.Listen("tcp6", "[::1]:"+port); err == nil {
-		server := &http.Server{Handler: http.HandlerFunc(v.serve)}
-		go func() { _ = server.Serve(six) }()
-		t.Cleanup(func() { _ = server.Close() })
+	v := &victim{ports: map[string]int{}, hits: map[string]bool{}}
+	for _, name := range names {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		v.ports[name] = l.Addr().(*net.TCPAddr).Port
+		v.serve(t, name, l)
+		port := strconv.Itoa(v.ports[name])
+		if six, err := net.Listen("tcp6", "[::1]:"+port); err == nil {
+			v.serve(t, name, six)
+		}
+		c, err := net.ListenPacket("udp4", "127.0.0.1:"+port)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		go func() {
+			for buf := make([]byte, 2000); ; v.hit(name) {
+				if _, _, err := c.ReadFrom(buf); err != nil {
+					return
+				}
+			}
+		}()
 	}
-	v.stun, v.quic = v.datagrams(t, "stun", 0), v.datagrams(t, "quic", 0)
-	v.turn, v.ice = v.connections(t, "turn"), v.connections(t, "ice")
-	v.datagrams(t, "turn", v.turn)
-	v.datagrams(t, "ice", v.ice)
-	v.raw, v.preconnect, v.clientPort = v.connections(t, "raw"), v.connections(t, "preconnect"), v.connections(t, "proxy")
 	return v
+}
+
+func (v *victim) serve(t *testing.T, name string, l net.Listener) {
+	t.Helper()
+	server := &http.Server{
+		ErrorLog: log.New(io.Discard, "", 0), // much of what comes is not HTTP
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			_, _ = io.WriteString(w, "secret of the victim")
+		}),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				v.hit(name)
+			}
+		},
+	}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
 }
 
 func (v *victim) hit(name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.hits[name]++
+	v.hits[name] = true
 }
 
 func (v *victim) has(name string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.hits[name] > 0
+	return v.hits[name]
 }
 
-// all are those who got through.
+// all are the attempts that got through.
 func (v *victim) all() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	names := []string{}
-	for name := range v.hits {
-		names = append(names, name)
-	}
-	return names
-}
-
-func (v *victim) serve(w http.ResponseWriter, r *http.Request) {
-	v.hit(strings.TrimPrefix(r.URL.Path, "/hit/"))
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_, _ = io.WriteString(w, "secret of the victim")
-}
-
-func (v *victim) datagrams(t *testing.T, name string, port int) int {
-	t.Helper()
-	c, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	go func() {
-		buf := make([]byte, 2000)
-		for {
-			if _, _, err := c.ReadFrom(buf); err != nil {
-				return
-			}
-			v.hit(name + " by udp")
-		}
-	}()
-	return c.LocalAddr().(*net.UDPAddr).Port
-}
-
-func (v *victim) connections(t *testing.T, name string) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			v.hit(name + " by tcp")
-			_ = c.Close()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+	return slices.Sorted(maps.Keys(v.hits))
 }
 
 // names are a DNS server: victim.test is the victim's, app.test the app's, and
@@ -224,12 +203,9 @@ func serveApp(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (v *victim) targets(t *testing.T, app, other, down string) string {
+func (v *victim) targets(t *testing.T, app, other string) string {
 	t.Helper()
-	b, err := json.Marshal(map[string]any{
-		"app": app, "other": other, "down": down, "victim": v.web,
-		"stun": v.stun, "turn": v.turn, "quic": v.quic, "ice": v.ice, "raw": v.raw, "preconnect": v.preconnect, "proxy": v.clientPort,
-	})
+	b, err := json.Marshal(map[string]any{"app": app, "other": other, "ports": v.ports})
 	require.NoError(t, err)
 	return string(b)
 }

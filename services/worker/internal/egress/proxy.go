@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -26,8 +26,10 @@ const (
 	// headTime is how long a browser may take to send the head of a request,
 	// including the time for which it keeps an unused connection open.
 	headTime = 2 * time.Minute
-	// logged bounds the lines about refusals in each minute: pages make them.
-	logged = 10
+	// logged is how many lines about refusals may come at once, and loggedEvery
+	// how soon one more: pages make them. The others are for debugging.
+	logged      = 10
+	loggedEvery = 10 * time.Second
 )
 
 // Options of a proxy.
@@ -48,6 +50,7 @@ type Proxy struct {
 	guard   *guard
 	dialer  *dialer
 	log     *zap.Logger
+	loud    *rate.Limiter
 	refusal *prometheus.CounterVec
 	tunnels prometheus.Gauge
 
@@ -87,7 +90,8 @@ func New(o Options) (*Proxy, error) {
 	f := promauto.With(o.Registerer)
 	p := &Proxy{
 		guard: g,
-		log:   o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewSamplerWithOptions(c, time.Minute, logged, 0) })),
+		log:   o.Log,
+		loud:  rate.NewLimiter(rate.Every(loggedEvery), logged),
 		refusal: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pwdist_worker_egress_refusals_total",
 			Help: "Connections of pages that the egress guard refused, by what the address is.",
@@ -171,7 +175,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // DNS keeps short.
 func (p *Proxy) count(r *Refusal) {
 	p.refusal.WithLabelValues(string(r.Class)).Inc()
-	p.log.Info("refused a connection of a page", zap.String("target", r.Target), zap.String("reason", string(r.Class)))
+	level := zap.DebugLevel
+	if p.loud.Allow() {
+		level = zap.InfoLevel
+	}
+	p.log.Log(level, "refused a connection of a page", zap.String("target", r.Target), zap.String("reason", string(r.Class)))
 }
 
 // explain answers with a refusal. The browser shows it as the page where the
