@@ -98,7 +98,7 @@ func ownServices(c Config) ([]string, error) {
 	var own []string
 	for _, address := range []string{redis, c.Listen, c.Admin.Listen} {
 		host, port, err := net.SplitHostPort(address)
-		if err != nil || port == "0" {
+		if err != nil || port == "0" || strings.HasPrefix(address, "unix:") {
 			continue // a Unix socket, or none; or a port of which nobody knows
 		}
 		if host == "" {

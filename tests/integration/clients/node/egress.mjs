@@ -106,7 +106,7 @@ const attempts = {
   'webtransport': inPage(`
     const t = new WebTransport('https://127.0.0.1:' + port + '/', { serverCertificateHashes: [{ algorithm: 'sha-256', value: new Uint8Array(32) }] });
     t.closed.catch(() => {});
-    return t.ready.then(() => 'open', String);`),
+    return Promise.race([t.ready.then(() => 'open', String), new Promise(done => setTimeout(done, 1000, 'no answer'))]);`),
   'context request': ({ port }) => context.request.get(victim(port)).then(async r => r.status() + ' ' + await r.text()),
   'context request redirect': ({ port }) => context.request.get(`${at.app}/redirect?status=302&to=${victim(port)}`).then(r => 'status ' + r.status()),
   'page request': ({ port }) => tab.request.post(victim(port)).then(r => 'status ' + r.status()),
