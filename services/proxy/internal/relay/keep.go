@@ -12,9 +12,19 @@ import (
 // pingText tells the answers to the relay's pings from those to a peer's own.
 var pingText = []byte("pwdist")
 
+// clientPing is the same for all clients, as only clients mask. Nobody writes
+// into what is pending.
+var clientPing = wsframe.AppendPing(nil, pingText, false)
+
 // spokes is into how many parts a ping interval is cut, so that the pings of
 // many sessions do not go out together.
 const spokes = 32
+
+// workerTurns: a worker is pinged at every so many of a session's looks only.
+// The balancers that cut what is idle stand before the proxy. Behind it a
+// machine that is gone is found by TCP keep-alive and a frozen worker by its
+// heartbeat; what is left for a ping to find can wait.
+const workerTurns = 4
 
 // wheel has the sessions in parts of equal size. One of them is looked at when
 // the keeper's ticker ticks, so that each session has its turn once in a ping
@@ -104,11 +114,8 @@ func (s *Session) look() {
 		} else if s.gone(l, side) {
 			return
 		}
-		// The balancers that cut what is idle stand before the proxy; behind it
-		// only the dead are to be found, and half as many pings do.
-		if quiet && (l.side == clientSide || look%2 == 0) {
-			to.ping.Store(true)
-			to.run()
+		if quiet && (l.side == clientSide || look%workerTurns == 0) {
+			to.sendPing()
 		}
 	}
 }
@@ -157,6 +164,22 @@ func (l *leg) queued() int64 {
 	return int64(n)
 }
 
+// sendPing pings dst between two frames of src, at once if nobody pumps and it
+// can be. There is no need to read for it, which is half of what a pump does.
+func (d *dir) sendPing() {
+	d.ping.Store(true)
+	if !d.state.CompareAndSwap(idle, running) {
+		d.run()
+		return
+	}
+	if !d.closed && !d.blocked.Load() && d.injectPing() {
+		d.flush()
+	}
+	if !d.state.CompareAndSwap(running, idle) {
+		d.drive() // something happened meanwhile
+	}
+}
+
 // injectPing puts a ping between two frames of the other side.
 func (d *dir) injectPing() bool {
 	if d.ended || d.discard || !d.frames.AtBoundary() || d.frames.CloseSeen() {
@@ -164,7 +187,11 @@ func (d *dir) injectPing() bool {
 	}
 	d.ping.Store(false)
 	d.dst.unanswered.Add(1)
-	d.pending = wsframe.AppendPing(nil, pingText, d.dst.side == workerSide)
+	if d.dst.side == clientSide {
+		d.pending = clientPing
+	} else {
+		d.pending = wsframe.AppendPing(nil, pingText, true)
+	}
 	return true
 }
 
