@@ -87,6 +87,34 @@ func leaveAll(tb testing.TB, conns []*ws.Conn) {
 	}
 }
 
+// attend reads on sessions that say nothing, as their clients do, and answers
+// pings. The function it returns closes them, and fails the test for each that
+// had ended before.
+func attend(tb testing.TB, conns []*ws.Conn) (leave func()) {
+	var all sync.WaitGroup
+	errs := make([]error, len(conns))
+	for i, c := range conns {
+		all.Go(func() {
+			if h, err := next(c); err != nil {
+				errs[i] = err
+			} else if h.Op != ws.Close {
+				errs[i] = fmt.Errorf("frame of opcode %d instead of a close", h.Op)
+			}
+			_ = c.Close()
+		})
+	}
+	return func() {
+		tb.Helper()
+		for _, c := range conns {
+			_, _ = c.Write(goodbye) // what fails here, the reader reports
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			tb.Error(err)
+		}
+	}
+}
+
 // next reads the head of the next frame that is not a ping and answers pings.
 func next(c *ws.Conn) (ws.Header, error) {
 	for {

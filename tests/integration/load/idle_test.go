@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/playwright-distributed/playwright-distributed/tests/integration/load/ws"
 )
 
-// idleTime is how long idle CPU is watched, long enough for a heartbeat or two.
-const idleTime = 10 * time.Second
+// idleTime is how long idle CPU is watched: two ping intervals.
+const idleTime = 50 * time.Second
 
 // benchIdle measures what sessions cost that say nothing: the growth of the
 // process from its start, divided by their number, and its CPU.
@@ -30,9 +28,11 @@ func benchIdle(t *testing.T) {
 	for i, to := range targets {
 		to.settle(t)
 		empty := to.pss(t)
-		var conns []*ws.Conn
+		var leave []func()
+		there := 0
 		for _, n := range counts {
-			conns = append(conns, connectAll(t, to.address, n-len(conns))...)
+			leave = append(leave, attend(t, connectAll(t, to.address, n-there)))
+			there = n
 			memory := calm(t, to)
 			all[i][memoryAt(n)] = (memory - empty) / float64(n) / 1024
 			before := to.cpu(t)
@@ -40,7 +40,9 @@ func benchIdle(t *testing.T) {
 			all[i][cpuAt(n)] = (to.cpu(t) - before).Seconds() / idleTime.Seconds() * 100
 		}
 		heap(t, "idle", to)
-		leaveAll(t, conns)
+		for _, they := range leave {
+			they()
+		}
 	}
 	table("Idle sessions (CPU target: under 1 % of a core)", targets, all, rows...)
 }

@@ -63,7 +63,7 @@ type Handover struct {
 // Relay bounds what a session may take.
 type Relay struct {
 	Stall   time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
-	Ping    time.Duration `koanf:"ping" doc:"A side that says nothing for so long is sent a WebSocket ping, which also keeps balancers from cutting idle sessions. 0 = no pings."`
+	Ping    time.Duration `koanf:"ping" doc:"A client that says nothing for so long is sent a WebSocket ping, which also keeps balancers from cutting idle sessions; a worker at every fourth such time. 0 = no pings."`
 	Dead    time.Duration `koanf:"dead" doc:"A side that answers no ping for so long, with nothing else waiting for it, is given up."`
 	Pollers int           `koanf:"pollers" doc:"Event loops. 0 = one for every two processors."`
 }
@@ -82,7 +82,7 @@ func Defaults() Config {
 		Limits: Limits{Request: 10 * time.Second, Pending: 100, Failures: 20},
 		Queue:  Queue{Size: 100, Wait: 30 * time.Second, MaxWait: 10 * time.Minute},
 		Dial:   Dial{Timeout: 5 * time.Second, Attempts: 5},
-		Relay:  Relay{Stall: 120 * time.Second, Ping: 20 * time.Second, Dead: 60 * time.Second},
+		Relay:  Relay{Stall: 120 * time.Second, Ping: 25 * time.Second, Dead: 60 * time.Second},
 		Redis:  config.DefaultRedis(),
 		Timing: config.DefaultTiming(),
 		Events: config.DefaultEvents(),

@@ -16,19 +16,24 @@ var pingText = []byte("pwdist")
 // into what is pending.
 var clientPing = wsframe.AppendPing(nil, pingText, false)
 
-// spokes is into how many parts a ping interval is cut, so that the pings of
-// many sessions do not go out together.
-const spokes = 32
+// looksPerPing: a session is looked at so often in a ping interval. A side that
+// has said nothing between two looks is pinged, so that it is never silent for
+// longer than the interval; and its answer makes the next look pass it by.
+const looksPerPing = 2
 
 // workerTurns: a worker is pinged at every so many of a session's looks only.
 // The balancers that cut what is idle stand before the proxy. Behind it a
 // machine that is gone is found by TCP keep-alive and a frozen worker by its
 // heartbeat; what is left for a ping to find can wait.
-const workerTurns = 4
+const workerTurns = 4 * looksPerPing
+
+// spokes is into how many parts the time between two looks is cut, so that the
+// pings of many sessions do not go out together.
+const spokes = 32
 
 // wheel has the sessions in parts of equal size. One of them is looked at when
-// the keeper's ticker ticks, so that each session has its turn once in a ping
-// interval and none has a timer.
+// the keeper's ticker ticks, so that each session has its turn as often and none
+// has a timer.
 type wheel struct {
 	spokes [spokes]map[*Session]struct{}
 	len    int
@@ -55,7 +60,7 @@ func (w *wheel) remove(s *Session) {
 
 // keepAlive looks at all sessions in turn for as long as there are any.
 func (r *Relay) keepAlive() {
-	tick := time.NewTicker(max(r.options.Ping/spokes, time.Millisecond))
+	tick := time.NewTicker(max(r.options.look()/spokes, time.Millisecond))
 	defer tick.Stop()
 	var now []*Session
 	for range tick.C {
@@ -101,20 +106,19 @@ func (s *Session) look() {
 			return
 		}
 		from, to, k := &s.dirs[side], &s.dirs[1-side], &s.keep[side]
-		said := from.bytes.Load()
-		// The first look may come right after the start.
-		quiet := said == k.bytes && look > 1
-		k.bytes = said
-		if !quiet {
+		if said := from.bytes.Load(); said != k.bytes {
+			k.bytes = said
 			l.unanswered.Store(0) // an answer among the bytes was not seen
 		}
-		if from.heard.Swap(false) || from.blocked.Load() || to.blocked.Load() {
+		heard := from.heard.Swap(false)
+		if heard || from.blocked.Load() || to.blocked.Load() {
 			// It lives; or nobody reads what it says; or the stall limit judges.
 			k.silent, k.stuck = 0, 0
 		} else if s.gone(l, side) {
 			return
 		}
-		if quiet && (l.side == clientSide || look%workerTurns == 0) {
+		// The first look may come right after the start.
+		if !heard && look > 1 && (l.side == clientSide || look%workerTurns == 0) {
 			to.sendPing()
 		}
 	}
@@ -135,14 +139,14 @@ func (s *Session) gone(l *leg, side int) bool {
 			k.stuck = 0
 		}
 		k.taken, k.silent = taken, 0
-		if time.Duration(k.stuck)*o.Ping < o.Stall {
+		if time.Duration(k.stuck)*o.look() < o.Stall {
 			return false
 		}
 		s.abort(ReasonStalled)
 		return true
 	}
 	k.stuck = 0
-	if k.silent++; time.Duration(k.silent)*o.Ping < o.Dead {
+	if k.silent++; time.Duration(k.silent)*o.look() < o.Dead {
 		return false
 	}
 	if l.side == clientSide {

@@ -27,17 +27,20 @@ type Options struct {
 	// everything was delivered. It is also how long CloseAll waits for the end
 	// of a frame, and how long a refused client may take to read why.
 	Linger time.Duration
-	// Ping is how long a side may say nothing before it is sent a WebSocket
-	// ping; 0 sends none.
+	// Ping is how long a client may say nothing before it is sent a WebSocket
+	// ping, and a worker for four times as long; 0 sends none.
 	Ping time.Duration
 	// Dead ends a session when a side has answered no ping for so long, unless
 	// bytes wait for it: then Stall is what judges.
 	Dead time.Duration
 }
 
+// look is the time between two looks at a session.
+func (o *Options) look() time.Duration { return o.Ping / looksPerPing }
+
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
-	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 20 * time.Second, Dead: 60 * time.Second}
+	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 25 * time.Second, Dead: 60 * time.Second}
 }
 
 const (
