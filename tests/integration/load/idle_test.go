@@ -7,7 +7,7 @@ import (
 )
 
 // idleTime is how long idle CPU is watched: two ping intervals.
-const idleTime = 50 * time.Second
+const idleTime = 60 * time.Second
 
 // benchIdle measures what sessions cost that say nothing: the growth of the
 // process from its start, divided by their number, and its CPU.

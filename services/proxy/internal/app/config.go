@@ -82,7 +82,7 @@ func Defaults() Config {
 		Limits: Limits{Request: 10 * time.Second, Pending: 100, Failures: 20},
 		Queue:  Queue{Size: 100, Wait: 30 * time.Second, MaxWait: 10 * time.Minute},
 		Dial:   Dial{Timeout: 5 * time.Second, Attempts: 5},
-		Relay:  Relay{Stall: 120 * time.Second, Ping: 25 * time.Second, Dead: 60 * time.Second},
+		Relay:  Relay{Stall: 120 * time.Second, Ping: 30 * time.Second, Dead: 60 * time.Second},
 		Redis:  config.DefaultRedis(),
 		Timing: config.DefaultTiming(),
 		Events: config.DefaultEvents(),

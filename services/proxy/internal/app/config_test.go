@@ -50,7 +50,7 @@ func TestBadSettings(t *testing.T) {
 		"dial attempts":       {[]string{"--dial.attempts", "0"}, "dial.attempts must be at least 1, not 0"},
 		"stall":               {[]string{"--relay.stall", "999ms"}, "relay.stall must be at least 1s, not 999ms"},
 		"ping":                {[]string{"--relay.ping", "1ms"}, "relay.ping must be at least 1s, or 0 for none, not 1ms"},
-		"dead":                {[]string{"--relay.dead", "24s"}, "relay.dead (24s) must not be below relay.ping (25s)"},
+		"dead":                {[]string{"--relay.dead", "29s"}, "relay.dead (29s) must not be below relay.ping (30s)"},
 		"pollers":             {[]string{"--relay.pollers", "-1"}, "relay.pollers must not be negative, not -1"},
 		"ended records":       {[]string{"--ended.max_entries", "0"}, "ended.max_entries must be at least 1, not 0"},
 		"age of ended":        {[]string{"--ended.max_age", "999ms"}, "ended.max_age must be at least 1s, not 999ms"},

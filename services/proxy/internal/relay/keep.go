@@ -28,8 +28,9 @@ const looksPerPing = 2
 const workerTurns = 4 * looksPerPing
 
 // spokes is into how many parts the time between two looks is cut, so that the
-// pings of many sessions do not go out together.
-const spokes = 32
+// pings of many sessions do not all go out together. They are few, because a
+// process that is woken often costs more than one that does much at once.
+const spokes = 8
 
 // wheel has the sessions in parts of equal size. One of them is looked at when
 // the keeper's ticker ticks, so that each session has its turn as often and none

@@ -40,7 +40,7 @@ func (o *Options) look() time.Duration { return o.Ping / looksPerPing }
 
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
-	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 25 * time.Second, Dead: 60 * time.Second}
+	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 30 * time.Second, Dead: 60 * time.Second}
 }
 
 const (
