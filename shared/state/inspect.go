@@ -62,8 +62,9 @@ type Record struct {
 	Assigned       time.Time // zero when it never was
 	Started        time.Time
 	Ended          time.Time
-	Reason         string // when it has ended
-	Place          int    // when queued: place in its class, from 1
+	Reason         string        // when it has ended
+	Place          int           // when queued: place in its class, from 1
+	Waited         time.Duration // when queued: since it asked, by the clock of Redis
 }
 
 // Record reads one session; ok is false when Redis has none.
@@ -116,7 +117,7 @@ type Queue struct {
 // many wait in the whole pool.
 func (s *Store) Queues(ctx context.Context, limit int) (queues []Queue, waiting int, err error) {
 	c := s.client
-	got := c.DoMulti(ctx, c.B().Hgetall().Key(s.keys.Classes()).Build(), c.B().Zcard().Key(s.keys.Waiting()).Build())
+	got := c.DoMulti(ctx, c.B().Hgetall().Key(s.keys.Classes()).Build(), c.B().Zcard().Key(s.keys.Waiting()).Build(), c.B().Time().Build())
 	classes, err := got[0].AsStrMap()
 	if err != nil {
 		return nil, 0, fmt.Errorf("redis: classes: %w", err)
@@ -125,6 +126,11 @@ func (s *Store) Queues(ctx context.Context, limit int) (queues []Queue, waiting 
 	if err != nil {
 		return nil, 0, fmt.Errorf("redis: waiting: %w", err)
 	}
+	clock, err := got[2].AsIntSlice()
+	if err != nil || len(clock) != 2 {
+		return nil, 0, fmt.Errorf("redis: time: %w", err)
+	}
+	now := time.Unix(clock[0], clock[1]*int64(time.Microsecond))
 	for class, demand := range classes {
 		q := Queue{}
 		if err := json.Unmarshal([]byte(demand), &q.Demand); err != nil {
@@ -149,6 +155,7 @@ func (s *Store) Queues(ctx context.Context, limit int) (queues []Queue, waiting 
 		}
 		for i := range q.Head {
 			q.Head[i].Place = i + 1
+			q.Head[i].Waited = max(0, now.Sub(q.Head[i].Queued))
 		}
 		queues = append(queues, q)
 	}

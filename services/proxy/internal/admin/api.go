@@ -145,6 +145,7 @@ type Session struct {
 	Token          string            `json:"token,omitempty"` // its name
 	Client         string            `json:"client,omitempty"`
 	Place          int               `json:"place,omitempty"` // in its queue
+	WaitedMS       *int64            `json:"waited_ms,omitempty"`
 	QueuedAt       *time.Time        `json:"queued_at,omitempty"`
 	AssignedAt     *time.Time        `json:"assigned_at,omitempty"`
 	StartedAt      *time.Time        `json:"started_at,omitempty"`
@@ -156,10 +157,14 @@ func sessionOf(r state.Record) Session {
 	if r.Phase != state.Active {
 		id = id[:min(8, len(id))] + "…"
 	}
+	var waited *int64
+	if r.Place > 0 {
+		waited = new(r.Waited.Milliseconds())
+	}
 	return Session{
 		ID: id, State: string(r.Phase), Worker: r.Worker, Proxy: r.Proxy, Attempt: r.Attempt, Browser: r.Browser,
 		BrowserVersion: r.BrowserVersion, Playwright: r.Playwright, Name: r.Name, Labels: r.Labels, Token: r.Token,
-		Client: r.Client, Place: r.Place, QueuedAt: at(r.Queued), AssignedAt: at(r.Assigned), StartedAt: at(r.Started),
+		Client: r.Client, Place: r.Place, WaitedMS: waited, QueuedAt: at(r.Queued), AssignedAt: at(r.Assigned), StartedAt: at(r.Started),
 	}
 }
 

@@ -124,13 +124,15 @@ func TestQueue(t *testing.T) {
 	got := read[Queue](t, rig(t), "/api/v1/queue")
 	require.Len(t, got.Classes, 1)
 	require.Len(t, got.Classes[0].Head, 1)
-	at := got.Classes[0].Head[0].QueuedAt
+	at, waited := got.Classes[0].Head[0].QueuedAt, got.Classes[0].Head[0].WaitedMS
 	recent(t, at)
+	require.NotNil(t, waited)
+	require.GreaterOrEqual(t, *waited, int64(0))
 	require.Equal(t, Queue{Waiting: 1, Limit: 10, Classes: []Class{{
 		Demand: state.Demand{Browser: "chromium", Playwright: "1.56"}, Waiting: 1,
 		Head: []Session{{
 			ID: "33333333…", State: "queued", Proxy: "p1", Browser: "chromium", Playwright: "1.56", Name: "checkout",
-			Labels: map[string]string{"team": "shop"}, Token: "ci", Client: "192.0.2.1:5", Place: 1, QueuedAt: at,
+			Labels: map[string]string{"team": "shop"}, Token: "ci", Client: "192.0.2.1:5", Place: 1, WaitedMS: waited, QueuedAt: at,
 		}},
 	}}}, got)
 }
