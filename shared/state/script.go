@@ -12,11 +12,6 @@ import (
 //go:embed lua/*.lua lua/part/*.lua
 var sources embed.FS
 
-// Schema is the version of the scripts and of the data they keep. It changes
-// when a release could misread what another release wrote; a pool refuses
-// calls of any other version.
-const Schema = "3"
-
 const (
 	flavourFadeMS = 60_000  // how long a flavour without workers is remembered
 	tombstoneMS   = 120_000 // how long a cancel waits for a late acquire

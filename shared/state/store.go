@@ -39,7 +39,13 @@ type Meta struct {
 }
 
 // ErrSchema reports that the pool's data belongs to another release's scripts.
-var ErrSchema = errors.New("the pool's data in Redis belongs to another release: drain the pool and use a new pool name, or run the same release everywhere")
+var ErrSchema = errors.New("belongs to another release, and two releases must not share a pool")
+
+// foreign tells what to do about a pool of another release.
+func (s *Store) foreign(schema string) error {
+	return fmt.Errorf("the pool %q in Redis %w (schema %s; this release has %s): give this one a pool of its own (--pool, PWDIST_POOL), run the other release, or stop all of the other release and delete the pool's keys; docs/operations.md tells how",
+		s.keys.Name(), ErrSchema, schema, Schema)
+}
 
 var scriptNames = []string{"acquire", "reassign", "start", "finish", "cancel", "join", "heartbeat", "retire", "leave", "reap", "proxy_heartbeat"}
 
@@ -96,7 +102,7 @@ func (s *Store) run(ctx context.Context, name string, keys []string, args ...str
 	got, err := s.scripts[name].lua.Exec(ctx, s.client, slices.Concat(s.base, keys), args).AsStrSlice()
 	if err != nil {
 		if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "PWDISTSCHEMA") {
-			return Meta{}, nil, fmt.Errorf("%w (it has schema %s, this release %s)", ErrSchema, strings.TrimSpace(strings.TrimPrefix(re.Error(), "PWDISTSCHEMA")), Schema)
+			return Meta{}, nil, s.foreign(strings.TrimSpace(strings.TrimPrefix(re.Error(), "PWDISTSCHEMA")))
 		}
 		return Meta{}, nil, fmt.Errorf("redis: %s: %w", name, err)
 	}

@@ -27,6 +27,7 @@ var builds = func() map[string]func() (string, error) {
 	m := map[string]func() (string, error){}
 	for program, folder := range programs {
 		m[program] = sync.OnceValues(func() (string, error) { return build(program, folder) })
+		m[program+otherRelease] = sync.OnceValues(func() (string, error) { return build(program+otherRelease, folder, "-tags", "pwdist_other_schema") })
 	}
 	return m
 }()
@@ -46,9 +47,10 @@ func Binary(tb testing.TB, program string) string {
 	return path
 }
 
-func build(program, folder string) (string, error) {
+func build(program, folder string, flags ...string) (string, error) {
 	path := filepath.Join(scratch(), program)
 	args := append([]string{"build"}, raceFlags...)
+	args = append(args, flags...)
 	cmd := exec.Command("go", append(args, "-o", path, ".")...)
 	cmd.Dir = filepath.Join(Root(), folder)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -148,18 +148,21 @@ func (p *Pool) AddProxyWithFiles(tb testing.TB, files int, more Settings) *Servi
 func (p *Pool) AddWorker(tb testing.TB, more Settings) *Service {
 	tb.Helper()
 	port := Port(tb)
-	of := Settings{
-		"advertise":      loopback(port),
-		"browser.args":   List(p.Pages.BrowserArgs()...),
-		"playwright.dir": PlaywrightDir(),
-	}.with(p.options.Worker)
-	s := p.add("worker", Binary(tb, "pwdist-worker"), port, Port(tb), of, more)
+	s := p.add("worker", Binary(tb, "pwdist-worker"), port, Port(tb), p.ofWorker(port), more)
 	s.supervise = p.options.Supervise
 	p.Workers = append(p.Workers, s)
 	s.Name += itoa(len(p.Workers))
 	s.command.Name = s.Name
 	s.Start(tb)
 	return s
+}
+
+func (p *Pool) ofWorker(port int) Settings {
+	return Settings{
+		"advertise":      loopback(port),
+		"browser.args":   List(p.Pages.BrowserArgs()...),
+		"playwright.dir": PlaywrightDir(),
+	}.with(p.options.Worker)
 }
 
 // PlaywrightDir is the folder of the Playwright that our workers run.
