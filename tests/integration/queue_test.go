@@ -236,8 +236,10 @@ func TestClientsWaitForABrowser(t *testing.T) {
 
 	t.Run("that is scaled to zero", func(t *testing.T) {
 		harness.NeedBrowser(t)
-		// From nothing, as at the first start of a pool.
+		// From nothing, and for so long that no worker is on its way back from a reset.
 		p := harness.New(t, harness.Options{Proxy: patient, Worker: harness.Settings{"slots": "1"}})
+		reset := p.Log.Await(t, "the pool begins", func(e event.Event) bool { return e.Type == event.PoolReset })
+		harness.Await(t, "the pool is a lease old", func() bool { return time.Since(reset.At) > 5*time.Second })
 		one, two := come(t, p, "one"), come(t, p, "two")
 		require.Equal(t, []string{"one", "two"}, queue(t, p.Proxy()))
 		require.Empty(t, read(t, p.Proxy(), "fleet").Workers)
