@@ -44,7 +44,7 @@ func TestConnections(t *testing.T) {
 		holdOver(t, 1, min(mostSessions, (files-spareFiles)/2), during)
 	})
 	t.Run("two proxies", func(t *testing.T) {
-		holdOver(t, 2, min(pairSessions, files-spareFiles), max(during/5, 3*holdGap))
+		holdOver(t, 2, min(pairSessions, files-spareFiles), during)
 	})
 }
 

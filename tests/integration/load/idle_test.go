@@ -33,11 +33,11 @@ func benchIdle(t *testing.T) {
 		for _, n := range counts {
 			leave = append(leave, attend(t, connectAll(t, to.address, n-there)))
 			there = n
-			memory := calm(t, to)
-			all[i][memoryAt(n)] = (memory - empty) / float64(n) / 1024
+			to.settle(t)
 			before := to.cpu(t)
 			time.Sleep(idleTime)
 			all[i][cpuAt(n)] = (to.cpu(t) - before).Seconds() / idleTime.Seconds() * 100
+			all[i][memoryAt(n)] = (calm(t, to) - empty) / float64(n) / 1024
 		}
 		heap(t, "idle", to)
 		for _, they := range leave {

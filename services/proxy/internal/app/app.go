@@ -54,6 +54,7 @@ type proxy struct {
 	settled    atomic.Pointer[<-chan struct{}] // set when another process has the sockets
 
 	places   *places
+	memory   *memory
 	running  running
 	walks    sync.WaitGroup // clients on their way to a worker
 	walksMu  sync.Mutex
@@ -132,6 +133,7 @@ func serve(cfg Config, log *zap.Logger) error {
 	}
 	p.succession.path = cfg.Handover.Socket
 	p.places = newPlaces(log)
+	p.memory = newMemory()
 	port := telemetry.NewAdmin(cfg.Admin, p.health, reg, log)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
 		run.Func("handover", func(ctx context.Context) error { return p.takeOver(ctx, port) }, p.forsake),

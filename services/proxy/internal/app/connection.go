@@ -82,6 +82,7 @@ func (p *proxy) walk(u edge.Upgrade) {
 	p.metrics.connectSeconds.Observe(time.Since(began).Seconds())
 	p.metrics.started.Inc()
 	p.metrics.tokenStarted(u.Token.Name)
+	p.memory.session()
 	// A logger of its own would cost every session a kilobyte for as long as it runs.
 	p.log.Debug("session started", zap.String("session", session), zap.String("worker", grant.Worker),
 		zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
