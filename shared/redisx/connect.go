@@ -166,11 +166,7 @@ func checkServer(ctx context.Context, a address, client rueidis.Client) error {
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
-	field := func(name string) string {
-		m := hello[name]
-		s, _ := m.ToString()
-		return s
-	}
+	field := func(name string) string { return fieldOf(hello, name) }
 	version := field("version")
 	major, err := strconv.Atoi(strings.SplitN(version, ".", 2)[0])
 	switch {
@@ -180,8 +176,19 @@ func checkServer(ctx context.Context, a address, client rueidis.Client) error {
 		return setupf(nil, "Redis at %s runs as a cluster; give the URL of a single server, or of the primary behind which replicas stand", a)
 	case field("mode") == "sentinel":
 		return setupf(nil, "at %s is a Redis Sentinel; give the URL of the Redis itself", a)
-	case field("role") == "replica", field("role") == "slave":
+	case isReplica(hello):
 		return errReplica
 	}
 	return nil
+}
+
+func fieldOf(hello map[string]rueidis.RedisMessage, name string) string {
+	m := hello[name]
+	s, _ := m.ToString()
+	return s
+}
+
+func isReplica(hello map[string]rueidis.RedisMessage) bool {
+	role := fieldOf(hello, "role")
+	return role == "replica" || role == "slave"
 }

@@ -176,6 +176,29 @@ func TestConnectToReplica(t *testing.T) {
 	require.NoError(t, <-result)
 }
 
+// TestHealthOfADemotedRedis: it answers, keeps its clients, and takes no
+// writes; so they leave it, and find whoever is at its address then.
+func TestHealthOfADemotedRedis(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	h := newHealth()
+	c, err := redisx.Connect(context.Background(), redisx.Options{Redis: config.Redis{URL: s.url()}, OnHealth: h.on})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Empty(t, h.next(t, time.Second))
+	id := func() int64 {
+		n, err := c.Do(context.Background(), c.B().ClientId().Build()).ToInt64()
+		require.NoError(t, err)
+		return n
+	}
+	first := id()
+	s.admin("REPLICAOF", "127.0.0.1", "1")
+	require.Contains(t, h.next(t, 10*time.Second), "it is a replica and takes no writes")
+	s.admin("REPLICAOF", "NO", "ONE")
+	require.Empty(t, h.next(t, 10*time.Second))
+	require.NotEqual(t, first, id(), "it has been dialled anew")
+}
+
 // TestConnectToSomethingElse: what is no Redis is said again and again, since
 // it may be a proxy whose Redis is not up.
 func TestConnectToSomethingElse(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 type watched struct {
 	rueidis.Client
 	db     int
+	pulse  *pulse
 	cancel context.CancelFunc
 	done   chan struct{}
 	once   sync.Once
@@ -24,10 +25,10 @@ type watched struct {
 
 func watch(client rueidis.Client, a address, o Options) *watched {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &watched{Client: client, db: a.db, cancel: cancel, done: make(chan struct{})}
+	w := &watched{Client: client, db: a.db, pulse: newPulse(), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		pinger{client: client, address: a, Options: o}.run(ctx)
+		pinger{client: client, address: a, pulse: w.pulse, Options: o}.run(ctx)
 	}()
 	return w
 }
@@ -55,6 +56,7 @@ type pinger struct {
 	Options
 	client  rueidis.Client
 	address address
+	pulse   *pulse
 }
 
 func (p pinger) run(ctx context.Context) {
@@ -67,7 +69,9 @@ func (p pinger) run(ctx context.Context) {
 		if (err == nil) == up {
 			continue
 		}
-		if up = err == nil; up {
+		up = err == nil
+		p.pulse.set(up)
+		if up {
 			p.Log.Info("Redis is reachable again", zap.Stringer("redis", p.address))
 			p.OnHealth(true, "")
 			continue
@@ -81,12 +85,29 @@ func (p pinger) run(ctx context.Context) {
 // ping reports whether Redis can be used. Any error reply says that it cannot
 // (it is loading its data, runs a script for too long, refuses the password),
 // except that this user may not PING, which is an answer like another.
+//
+// A Redis that was made a replica keeps its clients, answers them and refuses
+// what they write. Asked to close the connection it makes the next one be
+// dialled, which finds the new primary if the address leads there by now.
 func (p pinger) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	err := p.client.Do(ctx, p.client.B().Ping().Build()).Error()
+	b := p.client.B()
+	got := p.client.DoMulti(ctx, b.Ping().Build(), b.Arbitrary("HELLO").Build())
+	err := got[0].Error()
 	if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "NOPERM") {
-		return nil
+		err = nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	hello, err := got[1].AsMap()
+	if err != nil {
+		return err
+	}
+	if isReplica(hello) {
+		_ = p.client.Do(ctx, b.Arbitrary("QUIT").Build()).Error() // the next ping tells
+		return errReplica
+	}
+	return nil
 }

@@ -14,8 +14,9 @@ const (
 	inboxBatch = 128
 	// inboxBlock is how long one blocking read waits in Redis. An idle process
 	// so costs a command in ten seconds, a fifth of what its heartbeats and
-	// pings cost. It is also what bounds the time for which a link that died
-	// behind something that still answers keep-alives goes unnoticed.
+	// pings cost. It is also what bounds the time for which this one connection
+	// goes unnoticed when it alone died, behind something that still answers
+	// keep-alives.
 	inboxBlock = 10 * time.Second
 )
 
@@ -39,7 +40,7 @@ func ReadInbox(ctx context.Context, client rueidis.Client, key string, handle fu
 	if log == nil {
 		log = zap.NewNop()
 	}
-	r := &inbox{client: client, key: key, handle: handle, log: log, handled: map[string]struct{}{}}
+	r := &inbox{client: client, pulse: pulseOf(client), key: key, handle: handle, log: log, handled: map[string]struct{}{}}
 	retry := backoff{first: 100 * time.Millisecond, last: 5 * time.Second}
 	failed := false
 	for ctx.Err() == nil {
@@ -61,7 +62,7 @@ func ReadInbox(ctx context.Context, client rueidis.Client, key string, handle fu
 				log.Warn("cannot read the inbox; trying again", zap.String("key", key), zap.String("why", reason(err)))
 				failed = true
 			}
-			pause(ctx, retry.wait())
+			r.pulse.pause(ctx, retry.wait())
 		}
 	}
 	return ctx.Err()
@@ -69,6 +70,7 @@ func ReadInbox(ctx context.Context, client rueidis.Client, key string, handle fu
 
 type inbox struct {
 	client rueidis.Client
+	pulse  *pulse
 	key    string
 	handle func(InboxEntry) error
 	log    *zap.Logger
@@ -104,6 +106,7 @@ func (r *inbox) read(ctx context.Context, dc rueidis.DedicatedClient) ([]rueidis
 	defer cancel(nil)
 	timer := time.AfterFunc(inboxBlock+answerTime, func() { cancel(context.DeadlineExceeded) })
 	defer timer.Stop()
+	defer context.AfterFunc(r.pulse.now(), func() { cancel(errOutage) })()
 
 	cmd := dc.B().Xread().Count(inboxBatch).Block(inboxBlock.Milliseconds()).Streams().Key(r.key).Id("0").Build()
 	streams, err := dc.Do(ctx, cmd).AsXRead()

@@ -171,6 +171,24 @@ func TestInboxSurvives(t *testing.T) {
 	}
 }
 
+// TestInboxLeavesARedisThatIsAway before its blocking read would end.
+func TestInboxLeavesARedisThatIsAway(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := newReader(t)
+	log, seen := logs()
+	r.read(s.url(), log)
+	s.send("1")
+	r.want("1")
+	require.Eventually(t, func() bool { return strings.Contains(s.admin("CLIENT", "LIST"), "cmd=xread") }, 5*time.Second, 10*time.Millisecond)
+	s.freeze()
+	require.Eventually(t, func() bool { return seen.FilterMessageSnippet("cannot read the inbox").Len() == 1 }, 8*time.Second, 10*time.Millisecond,
+		"noticed within three seconds; the read would take eleven")
+	s.thaw()
+	s.send("2")
+	r.want("2")
+}
+
 // TestInboxHandlesOnceWhenTheDeletionFails: the entry is still there, but it
 // was done.
 func TestInboxHandlesOnceWhenTheDeletionFails(t *testing.T) {
@@ -241,6 +259,8 @@ func TestIdleCommands(t *testing.T) {
 		switch name {
 		case "ping": // two clients and a subscription
 			require.LessOrEqual(t, calls, int(took/(800*time.Millisecond)+1)*3)
+		case "hello": // the two clients, with their pings
+			require.LessOrEqual(t, calls, int(took/(800*time.Millisecond)+1)*2)
 		case "xread":
 			require.LessOrEqual(t, calls, 1)
 		case "info", "config|resetstat": // ours

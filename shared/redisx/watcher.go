@@ -53,9 +53,10 @@ func NewWatcher(client rueidis.Client, db int, pattern string, log *zap.Logger) 
 // forgotten to announce changes, each turns that on again where it is allowed.
 func (w *Watcher) Run(ctx context.Context) {
 	retry := backoff{first: 100 * time.Millisecond, last: 5 * time.Second}
+	pulse := pulseOf(w.client)
 	failed := false
 	for ctx.Err() == nil {
-		err := w.session(ctx, func() {
+		err := w.session(ctx, pulse, func() {
 			retry.reset()
 			if failed {
 				w.log.Info("subscribed to key changes again", zap.String("pattern", w.pattern))
@@ -69,12 +70,13 @@ func (w *Watcher) Run(ctx context.Context) {
 			w.log.Warn("lost the subscription to key changes; subscribing again", zap.String("pattern", w.pattern), zap.String("why", reason(err)))
 			failed = true
 		}
-		pause(ctx, retry.wait())
+		pulse.pause(ctx, retry.wait())
 	}
 }
 
 // session is one subscription, from its confirmation to its loss.
-func (w *Watcher) session(ctx context.Context, confirmed func()) error {
+func (w *Watcher) session(ctx context.Context, pulse *pulse, confirmed func()) error {
+	live := pulse.now()
 	s, err := subscribe(ctx, w.client, w.db, w.pattern, w.onMessage)
 	if err != nil {
 		return err
@@ -95,6 +97,8 @@ func (w *Watcher) session(ctx context.Context, confirmed func()) error {
 	select {
 	case err := <-s.lost:
 		return lostError(err)
+	case <-live.Done():
+		return lostError(errOutage)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -28,7 +28,7 @@ func TestRedisComesBackEmpty(t *testing.T) {
 
 	p.Redis.Kill()
 	works(t, page)
-	harness.Await(t, "proxy and worker have noticed", func() bool { return !p.Proxy().Ready() && !p.Workers[0].Ready() })
+	unreachable(t, p.Proxy(), p.Workers[0])
 	works(t, page)
 	p.Redis.Start(t)
 	p.Log.AwaitAfter(t, before, "the log starts anew", func(e event.Event) bool { return e.Type == event.PoolReset })
@@ -61,15 +61,19 @@ func TestRedisFreezes(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1})
 	b := harness.Connect(t, p.URL("name=running"))
 	page := b.OpenPage(t, "http://example.com/")
+	leaves := harness.Connect(t, p.URL("name=leaves"))
+	p.Log.AwaitSession(t, "leaves", event.SessionStarted)
 	p.Redis.Freeze(t)
-	frozen, thaw := time.Now(), true
+	thaw := true
 	t.Cleanup(func() {
 		if thaw {
 			p.Redis.Thaw(t)
 		}
 	})
-	harness.Await(t, "the proxy has noticed", func() bool { return !p.Proxy().Ready() })
-	harness.Await(t, "every lease has run out", func() bool { return time.Since(frozen) > 5*time.Second })
+	unreachable(t, p.Proxy(), p.Workers[0])
+	require.NoError(t, leaves.Close())
+	closed := time.Now()
+	harness.Await(t, "every lease has run out", func() bool { return time.Since(closed) > 5*time.Second })
 	works(t, page)
 	next := make(chan error, 1)
 	go func() {
@@ -81,6 +85,8 @@ func TestRedisFreezes(t *testing.T) {
 	require.NoError(t, <-next)
 	works(t, page)
 	require.NoError(t, b.Close())
+	end := p.Log.AwaitSession(t, "leaves", event.SessionEnded)
+	require.Less(t, end.Time().Sub(closed), 2*time.Second, "what ended meanwhile is told with its own time, also by a call that waited")
 	require.Zero(t, p.Log.Count(event.WorkerLost))
 	require.Equal(t, 1, p.Log.Count(event.PoolReset))
 	require.NotZero(t, p.Log.Count(event.PoolResumed))
