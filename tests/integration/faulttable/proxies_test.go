@@ -36,15 +36,14 @@ var proxyRows = []*row{
 			here.AwaitEnd(s)
 			s.saw(waiting, "who waits there: its connection closes after %s")
 			s.event(noticed, "`session.ended` after %s", ended("victim"))
-			// The ticket of who waited there is behind a proxy that is gone: it gets no
-			// slot, and goes with the proxy's lease.
 			s.over(there)
 			s.must(there.err)
 			s.event(recovered, "the slot serves a client of the other proxy after %s", func(e event.Event) bool {
 				return e.Type == event.SessionStarted && e.Session.Name == "there"
 			})
-			s.event(noticed, "`session.rejected` (`proxy_lost`) of who waited after %s", func(e event.Event) bool {
-				return e.Type == event.SessionRejected && e.Session.Name == "here"
+			// It gets the slot first, since nobody knows yet, and does not start.
+			s.event(noticed, "the end of who waited there (`lease_expired` or `proxy_lost`) after %s", func(e event.Event) bool {
+				return (e.Type == event.SessionEnded || e.Type == event.SessionRejected) && e.Session.Name == "here"
 			})
 			s.when(recovered, "no slot is taken after %s", not(held(s)))
 		},
