@@ -20,34 +20,6 @@ func sides(t *testing.T, f func(t *testing.T, from, to func(*session) *net.TCPCo
 	t.Run("worker to client", func(t *testing.T) { f(t, worker, client) })
 }
 
-// TestI8Close closes right behind 20 MiB, while the other side reads slowly.
-func TestI8Close(t *testing.T) {
-	sides(t, func(t *testing.T, from, to func(*session) *net.TCPConn) {
-		s := newRig(t).session()
-		data := noise(1, 20<<20)
-		go func() {
-			_, _ = from(s).Write(data)
-			_ = from(s).Close()
-		}()
-		got := sha256.New()
-		buf := make([]byte, 256<<10)
-		_ = to(s).SetReadDeadline(time.Now().Add(2 * patience))
-		for i := 0; ; i++ {
-			n, err := to(s).Read(buf)
-			_, _ = got.Write(buf[:n])
-			if err != nil {
-				require.ErrorIs(t, err, io.EOF)
-				break
-			}
-			if i%20 == 0 {
-				<-time.After(time.Millisecond)
-			}
-		}
-		want := sha256.Sum256(data)
-		require.Equal(t, want[:], got.Sum(nil))
-	})
-}
-
 // fill writes until the relay reads no more, because the other side takes
 // nothing, and then a little that stays in the kernel.
 func fill(t *testing.T, c *net.TCPConn) []byte {

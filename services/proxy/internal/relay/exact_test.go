@@ -2,8 +2,6 @@ package relay_test
 
 import (
 	"bytes"
-	"encoding/binary"
-	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -78,39 +76,6 @@ func expect(t *testing.T, c *net.TCPConn, want []byte, seed uint64) {
 		}
 	}
 }
-
-// TestHugeFrame streams a part of one frame of 256 MiB: nothing waits for its
-// end, and nothing is lost when that never comes.
-func TestHugeFrame(t *testing.T) {
-	const size, part = 256 << 20, 32 << 20
-	g := newRig(t)
-	s := g.session()
-	header := binary.BigEndian.AppendUint64([]byte{fin | binaryMessage, 0x80 | 127}, size)
-	header = append(header, 1, 2, 3, 4)
-	write(t, s.client, header)
-	require.Equal(t, header, read(t, s.worker, len(header)), "the header does not wait for the body")
-
-	piece := noise(1, 1<<20)
-	go func() {
-		for range part / len(piece) {
-			_, _ = s.client.Write(piece)
-		}
-		_ = s.client.Close()
-	}()
-	want, got := crc32.NewIEEE(), crc32.NewIEEE()
-	for range part / len(piece) {
-		_, _ = want.Write(piece)
-	}
-	_ = s.worker.SetReadDeadline(time.Now().Add(patience))
-	n, err := io.CopyBuffer(got, onlyReader{s.worker}, make([]byte, 1<<20))
-	require.NoError(t, err)
-	require.EqualValues(t, part, n)
-	require.Equal(t, want.Sum32(), got.Sum32())
-	_ = s.worker.Close()
-	require.EqualValues(t, part+len(header), s.ended().BytesUp)
-}
-
-type onlyReader struct{ io.Reader }
 
 // TestNotWebSocket passes what is no WebSocket on all the same.
 func TestNotWebSocket(t *testing.T) {

@@ -9,6 +9,10 @@ import (
 // Blocked tells whether both directions wait for a slow reader.
 func (s *Session) Blocked() bool { return s.dirs[0].blocked.Load() && s.dirs[1].blocked.Load() }
 
+// BlockedFrom tells whether what a side (0 is the client) sends waits for a slow
+// reader.
+func (s *Session) BlockedFrom(from int) bool { return s.dirs[from].blocked.Load() }
+
 // Drop makes the loop forget both connections, as it does by mistake.
 func (s *Session) Drop() {
 	for _, l := range s.legs {

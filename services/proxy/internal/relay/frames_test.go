@@ -16,22 +16,27 @@ const (
 
 // frame is one WebSocket frame.
 func frame(first byte, payload []byte, masked bool) []byte {
+	return append(frameHeader(first, len(payload), masked), payload...)
+}
+
+// frameHeader is what stands before a payload of so many bytes.
+func frameHeader(first byte, size int, masked bool) []byte {
 	b := []byte{first, 0}
-	switch n := len(payload); {
-	case n < 126:
-		b[1] = byte(n)
-	case n < 1<<16:
+	switch {
+	case size < 126:
+		b[1] = byte(size)
+	case size < 1<<16:
 		b[1] = 126
-		b = binary.BigEndian.AppendUint16(b, uint16(n))
+		b = binary.BigEndian.AppendUint16(b, uint16(size))
 	default:
 		b[1] = 127
-		b = binary.BigEndian.AppendUint64(b, uint64(n))
+		b = binary.BigEndian.AppendUint64(b, uint64(size))
 	}
 	if masked {
 		b[1] |= 0x80
 		b = append(b, 0xde, 0xad, 0xbe, 0xef) // the relay does not look behind it
 	}
-	return append(b, payload...)
+	return b
 }
 
 // noise is n bytes without a pattern.
