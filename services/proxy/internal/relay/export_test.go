@@ -2,6 +2,7 @@ package relay
 
 import (
 	"io"
+	"time"
 
 	"github.com/lesismal/nbio"
 )
@@ -12,6 +13,25 @@ func (s *Session) Blocked() bool { return s.dirs[0].blocked.Load() && s.dirs[1].
 // BlockedFrom tells whether what a side (0 is the client) sends waits for a slow
 // reader.
 func (s *Session) BlockedFrom(from int) bool { return s.dirs[from].blocked.Load() }
+
+// QueuedFor is how many bytes are in the kernel on their way to the reader of
+// what a side sends.
+func (s *Session) QueuedFor(from int) int64 { return s.legs[1-from].queued() }
+
+// MovedFrom tells whether something went on that had waited for a slow reader.
+func (s *Session) MovedFrom(from int) bool { return s.dirs[from].moved.Load() }
+
+// HoldStallWatch leaves the stall watch to Stalled. It must come first.
+func (r *Relay) HoldStallWatch() { r.stuck.watching = true }
+
+// Stalled is how many directions the stall watch would end if it were now then.
+func (r *Relay) Stalled(then time.Time) int {
+	stalled, _ := r.stuck.look(then, r.options.Stall)
+	r.stuck.mu.Lock()
+	r.stuck.watching = true
+	r.stuck.mu.Unlock()
+	return len(stalled)
+}
 
 // Drop makes the loop forget both connections, as it does by mistake.
 func (s *Session) Drop() {

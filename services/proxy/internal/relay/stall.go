@@ -9,8 +9,16 @@ import (
 // it. One ticker serves all of them, and none runs while nobody is stuck.
 type stuckSet struct {
 	mu       sync.Mutex
-	since    map[*dir]time.Time
+	since    map[*dir]standstill
 	watching bool
+}
+
+// standstill is since when a destination has taken nothing, and how many bytes
+// were on their way to it then. The kernel tells of room only when a third of
+// its buffer is empty, which a slow reader may need minutes for.
+type standstill struct {
+	begun  time.Time
+	queued int64
 }
 
 func (w *stuckSet) add(d *dir) {
@@ -20,9 +28,9 @@ func (w *stuckSet) add(d *dir) {
 		return
 	}
 	if w.since == nil {
-		w.since = map[*dir]time.Time{}
+		w.since = map[*dir]standstill{}
 	}
-	w.since[d] = time.Now()
+	w.since[d] = standstill{time.Now(), d.dst.queued()}
 	if !w.watching {
 		w.watching = true
 		go w.watch(d.session.relay.options.Stall)
@@ -52,13 +60,14 @@ func (w *stuckSet) watch(limit time.Duration) {
 func (w *stuckSet) look(now time.Time, limit time.Duration) (stalled []*dir, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for d, since := range w.since {
+	for d, still := range w.since {
+		queued := d.dst.queued()
 		switch {
-		case d.moved.Swap(false):
-			w.since[d] = now
+		case d.moved.Swap(false) || queued != still.queued:
+			w.since[d] = standstill{now, queued}
 		case !d.blocked.Load():
 			delete(w.since, d)
-		case now.Sub(since) >= limit:
+		case now.Sub(still.begun) >= limit:
 			delete(w.since, d)
 			stalled = append(stalled, d)
 		}

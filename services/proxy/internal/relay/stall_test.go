@@ -1,0 +1,132 @@
+package relay_test
+
+import (
+	"crypto/sha256"
+	"hash/crc32"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
+)
+
+// TestI8Stalled has sessions whose sides both send and do not read, for much
+// longer than a peer may owe the answer to a ping. They hold one buffer for each
+// direction and no more, and everybody gets every byte who reads at last.
+func TestI8Stalled(t *testing.T) {
+	const sessions, size = 6, 24 << 20
+	// Long enough for what is to wait to be sent first, also on a busy machine.
+	g := newRig(t, func(o *relay.Options) { o.Ping, o.Dead, o.Stall = 16*time.Millisecond, time.Second, time.Hour })
+	type way struct {
+		s    *session
+		from int
+		sent *source
+		done chan error
+	}
+	var all []way
+	for range sessions {
+		s := g.session()
+		for from := range 2 {
+			all = append(all, way{s, from, &source{block: noise(uint64(len(all)), 64<<10), sum: crc32.NewIEEE()}, make(chan error, 1)})
+		}
+	}
+	m := watchMemory(t)
+	for _, w := range all {
+		sender, _ := w.s.far(w.from)
+		go func() {
+			// A whole frame, so that pings have a place behind it.
+			header := frameHeader(fin|binaryMessage, size, w.from == 0)
+			err := w.sent.put(sender, header)
+			if err == nil {
+				err = w.sent.send(sender, size)
+			}
+			w.done <- err
+		}()
+	}
+	for _, w := range all {
+		require.Eventually(t, func() bool { return w.s.BlockedFrom(w.from) }, patience, time.Millisecond)
+	}
+	looked(t, all[0].s, 96) // half as long again as Dead
+	for _, w := range all {
+		require.Zero(t, w.s.ends.Load(), "it was given up")
+	}
+	const most = 2*sessions*(256<<10) + sessionMemory
+	require.LessOrEqual(t, live(), m.base+most)
+
+	var readers sync.WaitGroup
+	for _, w := range all {
+		readers.Go(func() {
+			_, reader := w.s.far(w.from)
+			got := crc32.NewIEEE()
+			_ = reader.SetReadDeadline(time.Now().Add(patience))
+			n := len(frameHeader(fin, size, w.from == 0)) + size
+			_, err := io.CopyN(got, reader, int64(n))
+			assert.NoError(t, err)
+			assert.NoError(t, receive(t, w.done))
+			assert.Equal(t, w.sent.sum.Sum(nil), got.Sum(nil))
+		})
+	}
+	readers.Wait()
+}
+
+// TestStalled ends a session of which a side takes nothing that waits for it in
+// the relay.
+func TestStalled(t *testing.T) {
+	ways(t, func(t *testing.T, from int) {
+		s := newRig(t, func(o *relay.Options) { o.Ping, o.Stall = 0, 200*time.Millisecond }).session()
+		sender, reader := s.far(from)
+		sent := fill(t, sender)
+		require.Equal(t, relay.ReasonStalled, s.ended().Reason)
+		got, err := io.ReadAll(reader)
+		require.NoError(t, err)
+		require.Less(t, len(got), len(sent))
+		require.Equal(t, sha256.Sum256(sent[:len(got)]), sha256.Sum256(got), "what was delivered is right")
+	})
+}
+
+// TestStallLimit has the watch's clock: a reader that takes a little now and then
+// has not stalled, also where that is too little for the relay to write more.
+func TestStallLimit(t *testing.T) {
+	const limit = time.Hour
+	ways(t, func(t *testing.T, from int) {
+		g := newRig(t, func(o *relay.Options) { o.Ping, o.Stall = 0, limit })
+		g.relay.HoldStallWatch()
+		s := g.session()
+		sender, reader := s.far(from)
+		go func() { _ = newSource(crc32.NewIEEE()).send(sender, 256<<20) }()
+		blocked := func() {
+			t.Helper()
+			require.Eventually(t, func() bool { return s.BlockedFrom(from) && !s.MovedFrom(from) }, patience, time.Millisecond)
+		}
+		blocked()
+		now := time.Now()
+		require.Zero(t, g.relay.Stalled(now.Add(limit-time.Second)))
+
+		// The reader's kernel makes room, and its peer's is not yet empty enough.
+		queued := s.QueuedFor(from)
+		for s.QueuedFor(from) == queued {
+			_ = read(t, reader, 64<<10)
+		}
+		t.Log("the kernel has room for", queued-s.QueuedFor(from), "bytes; the relay waits for it:", s.BlockedFrom(from))
+		now = now.Add(limit + time.Second)
+		require.Zero(t, g.relay.Stalled(now), "bytes that the peer has taken do not count")
+
+		// The relay writes more.
+		for !s.MovedFrom(from) {
+			_ = read(t, reader, 64<<10)
+		}
+		require.Eventually(t, func() bool { return s.BlockedFrom(from) }, patience, time.Millisecond)
+		now = now.Add(limit + time.Second)
+		require.Zero(t, g.relay.Stalled(now), "bytes that the relay has written do not count")
+		blocked()
+
+		now = now.Add(limit - time.Second)
+		require.Zero(t, g.relay.Stalled(now))
+		now = now.Add(2 * time.Second)
+		require.Equal(t, 1, g.relay.Stalled(now))
+	})
+}
