@@ -72,8 +72,9 @@ type memory struct {
 
 const (
 	// sessionMemory is more than a session holds at most, which is a buffer of
-	// 256 KiB for each direction, and far less than what these tests send.
-	sessionMemory = 1 << 20
+	// 256 KiB for each direction and what is in the pool of them for each CPU, and
+	// far less than what these tests send.
+	sessionMemory = 2 << 20
 	// lookEvery is how many bytes go by between two looks.
 	lookEvery = 8 << 20
 )
@@ -155,7 +156,7 @@ func TestI8Close(t *testing.T) {
 							again = size + 1
 							full()
 						}
-						if n%16 == 0 {
+						if n%32 == 0 {
 							<-time.After(time.Millisecond)
 						}
 					}
