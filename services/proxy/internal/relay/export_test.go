@@ -21,6 +21,9 @@ func (s *Session) QueuedFor(from int) int64 { return s.legs[1-from].queued() }
 // MovedFrom tells whether something went on that had waited for a slow reader.
 func (s *Session) MovedFrom(from int) bool { return s.dirs[from].moved.Load() }
 
+// Owes tells whether a side has been pinged and not been heard since.
+func (s *Session) Owes(side int) bool { return s.legs[side].unanswered.Load() > 0 }
+
 // HoldStallWatch leaves the stall watch to Stalled. It must come first.
 func (r *Relay) HoldStallWatch() { r.stuck.watching = true }
 
