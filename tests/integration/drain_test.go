@@ -74,14 +74,31 @@ func TestProxyDrains(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// When its drain deadline has passed, a proxy closes what still runs.
+// When its drain deadline has passed, a proxy closes what still runs, with a
+// close frame that says why; a client that waits has long been sent elsewhere.
 func TestProxyDrainHasADeadline(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 1, Proxy: harness.Settings{"drain": "1s"}})
+	p := harness.New(t, harness.Options{
+		Workers: 1, Worker: harness.Settings{"slots": "2"}, Proxy: harness.Settings{"drain": "1s"},
+	})
 	b := inPage(t, p, "endless")
+	raw := harness.Upgrade(t, p.Proxy().Address, "/?name=raw", "1.65.1", nil)
+	require.Equal(t, http.StatusSwitchingProtocols, raw.Answer(t).Status)
+	waiting := harness.Upgrade(t, p.Proxy().Address, "/?name=waiting", "1.65.1", nil)
+	p.Log.AwaitSession(t, "waiting", event.SessionQueued)
+
 	p.Proxy().Process().Signal(t, syscall.SIGTERM)
+	got := waiting.Answer(t)
+	require.Equal(t, http.StatusServiceUnavailable, got.Status)
+	require.Equal(t, "draining", got.Code())
+	require.True(t, b.Connected(), "nobody is cut before the deadline")
+	require.Equal(t, harness.Farewell{Code: 1001, Reason: "the proxy is going away", Ended: true}, raw.AwaitFarewell(t))
+	require.NoError(t, raw.Close())
 	b.AwaitLost(t)
 	require.Zero(t, p.Proxy().Process().ExitCode(t, harness.Patience))
-	require.Equal(t, event.ReasonProxyDrained, p.Log.AwaitSession(t, "endless", event.SessionEnded).Session.Reason)
+	for _, name := range []string{"endless", "raw"} {
+		require.Equal(t, event.ReasonProxyDrained, p.Log.AwaitSession(t, name, event.SessionEnded).Session.Reason)
+	}
+	require.Equal(t, event.SessionRejected, p.Log.AwaitSession(t, "waiting", event.SessionRejected).Type)
 }
 
 // inTheMiddle connects a client that is waiting for a page when this returns.

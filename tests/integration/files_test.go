@@ -3,6 +3,7 @@ package integration_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -54,6 +55,16 @@ func TestOutOfDescriptors(t *testing.T) {
 		_, got = connect()
 		refused(got)
 	}
+	// Each of those who say nothing now is given a tenth of a second and sent away.
+	began, used := time.Now(), few.Process().CPU(t)
+	for range 20 {
+		harness.Dial(t, few.Address).AwaitEnd(t)
+	}
+	took, used := time.Since(began), few.Process().CPU(t)-used
+	t.Logf("at the limit it uses %s of CPU time in %s", used, took)
+	require.Less(t, used, took/4, "it spins at the limit")
+	_, got = connect()
+	refused(got)
 	for _, c := range silent {
 		_ = c.Close()
 	}

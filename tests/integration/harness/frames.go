@@ -1,0 +1,65 @@
+package harness
+
+import (
+	"encoding/binary"
+	"io"
+	"testing"
+	"time"
+)
+
+// Farewell is the close frame that a raw client got. Ended tells that the
+// connection ended behind it.
+type Farewell struct {
+	Code   int
+	Reason string
+	Ended  bool
+}
+
+// AwaitFarewell reads frames of the other side up to its close frame.
+func (r *Raw) AwaitFarewell(tb testing.TB) Farewell {
+	tb.Helper()
+	const opClose = 0x88
+	if err := r.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		first, payload, err := r.frame()
+		if err != nil {
+			tb.Fatalf("no close frame came: %v", err)
+		}
+		if first != opClose {
+			continue
+		}
+		var f Farewell
+		if len(payload) >= 2 {
+			f.Code, f.Reason = int(binary.BigEndian.Uint16(payload)), string(payload[2:])
+		}
+		_, err = r.in.ReadByte()
+		f.Ended = err == io.EOF
+		return f
+	}
+}
+
+// frame reads one frame of a server, which has no mask.
+func (r *Raw) frame() (first byte, payload []byte, err error) {
+	var head [8]byte
+	if _, err = io.ReadFull(r.in, head[:2]); err != nil {
+		return 0, nil, err
+	}
+	first = head[0]
+	n := uint64(head[1])
+	switch n {
+	case 126:
+		_, err = io.ReadFull(r.in, head[6:])
+		n = uint64(binary.BigEndian.Uint16(head[6:]))
+	case 127:
+		_, err = io.ReadFull(r.in, head[:])
+		n = binary.BigEndian.Uint64(head[:])
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(r.in, payload)
+	return first, payload, err
+}
