@@ -15,7 +15,7 @@ import (
 // to accept them with.
 func TestOutOfDescriptors(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"slots": "50", "lifetime.sessions": "0"}})
-	few := p.AddProxyWithFiles(t, 96, nil)
+	few := p.AddProxyWithFiles(t, 96, harness.Settings{"limits.request": "60s"}) // the silent stay
 	few.AwaitReady(t)
 	const places = (96 - 32 - 3) / 2
 	connect := func() (*harness.Raw, harness.Answer) {
