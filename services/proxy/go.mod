@@ -3,6 +3,7 @@ module github.com/playwright-distributed/playwright-distributed/services/proxy
 go 1.26.0
 
 require (
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/fsnotify/fsnotify v1.9.0
 	github.com/lesismal/nbio v1.6.12
 	github.com/playwright-distributed/playwright-distributed/shared v0.0.0

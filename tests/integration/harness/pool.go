@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -141,6 +142,30 @@ func (p *Pool) AddProxyWithFiles(tb testing.TB, files int, more Settings) *Servi
 	c.Args = append([]string{"-c", `ulimit -n "$0" && exec "$@"`, itoa(files), c.Path}, c.Args...)
 	c.Path = "/bin/sh"
 	s.Start(tb)
+	return s
+}
+
+// AddProxyWithSockets has one more proxy, to be started as systemd does it, with listening
+// sockets that are open already: the public one and the admin one.
+func (p *Pool) AddProxyWithSockets(tb testing.TB, public, admin *net.TCPListener, more Settings) *Service {
+	tb.Helper()
+	s := p.add("proxy", Binary(tb, "pwdist-proxy"), Port(tb), Port(tb), p.options.Proxy, more)
+	p.Proxies = append(p.Proxies, s)
+	s.Name += itoa(len(p.Proxies))
+	s.Address, s.Admin = public.Addr().String(), admin.Addr().String()
+	c := &s.command
+	c.Name = s.Name
+	for _, ln := range []*net.TCPListener{public, admin} {
+		f, err := ln.File()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = f.Close() })
+		c.Files = append(c.Files, f)
+	}
+	c.Env = append(c.Env, "LISTEN_FDS=2", "LISTEN_FDNAMES=pwdist-proxy.socket:admin")
+	c.Args = append([]string{"-c", `export LISTEN_PID=$$ && exec "$0" "$@"`, c.Path}, c.Args...)
+	c.Path = "/bin/sh"
 	return s
 }
 

@@ -28,7 +28,8 @@ type Command struct {
 	Args  []string
 	Env   []string // on top of the clean environment
 	Dir   string
-	Group bool // a process group of its own, for signals as from a terminal
+	Files []*os.File // its descriptors from 3 on
+	Group bool       // a process group of its own, for signals as from a terminal
 }
 
 // Start runs a program. Its output goes to a file in dir that a failing test
@@ -52,6 +53,7 @@ func start(dir string, c Command) (*Process, error) {
 	p.cmd.Env = append(cleanEnv(), c.Env...)
 	p.cmd.Dir = c.Dir
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.ExtraFiles = c.Files
 	// A test binary that is killed takes its processes with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: c.Group}
 	if err := p.cmd.Start(); err != nil {

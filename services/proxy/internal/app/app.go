@@ -198,7 +198,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	p.edge = edge.New(edge.Options{
 		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins,
 		Tokens: p.tokens, HeaderTimeout: p.config.Limits.Request, Pending: p.config.Limits.Pending, Failures: p.config.Limits.Failures,
-		Pollers: pollers, Relay: ro, Listener: p.succession.taken.Listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
+		Pollers: pollers, Relay: ro, Listener: p.succession.listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
 	}, p.accept)
 	p.told.Store(p.admit)
 

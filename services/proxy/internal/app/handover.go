@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,21 +21,33 @@ const (
 // after it on the same machine.
 type succession struct {
 	path  string
-	taken *handover.Taken
+	taken *handover.Taken // from the proxy before this one
+	given *handover.Taken // by the service manager
 	offer *handover.Offer
 }
 
-// takeOver gets the sockets of the proxy that runs, if one does.
-func (p *proxy) takeOver(ctx context.Context, port *telemetry.Admin) error {
-	if p.succession.path == "" {
-		return nil
+// listener is a socket that is open already, or nil.
+func (s *succession) listener(name string) net.Listener {
+	if ln := s.taken.Listener(name); ln != nil {
+		return ln
 	}
-	taken, err := handover.Take(ctx, p.succession.path)
-	if err != nil {
+	return s.given.Listener(name)
+}
+
+// takeOver gets the sockets that are open already: those of the proxy that runs,
+// if one does, or else those of the service manager.
+func (p *proxy) takeOver(ctx context.Context, port *telemetry.Admin) error {
+	s := &p.succession
+	var err error
+	if s.given, err = handover.Activated(socketPublic, socketAdmin); err != nil {
 		return err
 	}
-	p.succession.taken = taken
-	if ln := taken.Listener(socketAdmin); ln != nil {
+	if s.path != "" {
+		if s.taken, err = handover.Take(ctx, s.path); err != nil {
+			return err
+		}
+	}
+	if ln := s.listener(socketAdmin); ln != nil {
 		port.Adopt(ln)
 	}
 	return nil
@@ -44,10 +57,11 @@ func (p *proxy) takeOver(ctx context.Context, port *telemetry.Admin) error {
 // one that will come after.
 func (p *proxy) succeed(ctx context.Context, port *telemetry.Admin) error {
 	s := &p.succession
+	port.TakeOver()
+	s.given.Close() // nothing is left of it, or the proxy before this one has the same
 	if s.path == "" {
 		return nil
 	}
-	port.TakeOver()
 	if s.taken != nil {
 		if err := s.taken.Serving(); err != nil {
 			p.log.Warn("the proxy before this one may still accept clients", zap.Error(err))
@@ -80,6 +94,7 @@ func (p *proxy) withdraw(context.Context) error {
 // forsake gives up what was taken and is not used, when a start fails.
 func (p *proxy) forsake(context.Context) error {
 	p.succession.taken.Close()
+	p.succession.given.Close()
 	return nil
 }
 

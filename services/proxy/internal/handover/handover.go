@@ -30,9 +30,10 @@ const (
 	maxSockets = 16
 )
 
-// Taken are the sockets of a running process.
+// Taken are sockets that others have opened: a running process, or a service
+// manager.
 type Taken struct {
-	conn      *net.UnixConn
+	conn      *net.UnixConn // to the running process, if it is one
 	listeners map[string]net.Listener
 }
 
@@ -111,7 +112,7 @@ func (t *Taken) Listener(name string) net.Listener {
 // Serving tells the other process that this one accepts now, and waits until
 // it has stopped to.
 func (t *Taken) Serving() error {
-	if t == nil {
+	if t == nil || t.conn == nil {
 		return nil
 	}
 	defer t.Close()
@@ -131,7 +132,9 @@ func (t *Taken) Close() {
 	if t == nil {
 		return
 	}
-	_ = t.conn.Close()
+	if t.conn != nil {
+		_ = t.conn.Close()
+	}
 	for _, ln := range t.listeners {
 		_ = ln.Close()
 	}
