@@ -56,7 +56,6 @@ func Take(ctx context.Context, path string) (*Taken, error) {
 		t.Close()
 		return nil, fmt.Errorf("handover: the running process did not pass on its sockets: %w", err)
 	}
-	_ = conn.SetDeadline(time.Time{})
 	return t, nil
 }
 
@@ -86,7 +85,6 @@ func (t *Taken) receive() error {
 		return fmt.Errorf("%d sockets came with the names %q", len(fds), text[:n])
 	}
 	for i, fd := range fds {
-		unix.CloseOnExec(fd)
 		f := os.NewFile(uintptr(fd), names[i])
 		ln, e := net.FileListener(f)
 		_ = f.Close()

@@ -2,9 +2,15 @@ package handover_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,7 +61,11 @@ func TestChain(t *testing.T) {
 		next := got.Listener("public").(*net.TCPListener)
 		require.Equal(t, address, next.Addr().String())
 		require.NoError(t, got.Serving())
-		<-stopped
+		select {
+		case <-stopped:
+		default:
+			t.Fatal("the process before it has not stopped yet")
+		}
 		c, err := next.Accept()
 		require.NoError(t, err)
 		_, err = c.Write([]byte("hello"))
@@ -93,6 +103,67 @@ func TestSuccessorDies(t *testing.T) {
 	require.NoError(t, err)
 	_ = c.Close()
 	o.Close()
+	require.NoError(t, ln.Close())
+	refused(t, ln)
+}
+
+// refused tells that nobody has the socket any more.
+func refused(t *testing.T, ln *net.TCPListener) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), patience)
+		if err == nil {
+			_ = c.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}, patience, time.Millisecond)
+}
+
+// Two that take over at once stop the process before them once, and both know.
+func TestTwoSuccessors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.sock")
+	var stops atomic.Int32
+	o := offer(t, path, listen(t), func() {
+		<-time.After(50 * time.Millisecond)
+		stops.Add(1)
+	})
+	defer o.Close()
+	var all [2]*handover.Taken
+	for i := range all {
+		var err error
+		all[i], err = handover.Take(t.Context(), path)
+		require.NoError(t, err)
+	}
+	for _, got := range all {
+		require.NoError(t, got.Serving())
+		require.EqualValues(t, 1, stops.Load(), "it has stopped, and once")
+	}
+}
+
+// Passing sockets on leaves no descriptor behind.
+func TestPassingLeavesNothing(t *testing.T) {
+	// The garbage collector would close what is forgotten.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	path := filepath.Join(t.TempDir(), "h.sock")
+	o := offer(t, path, listen(t), func() {})
+	defer o.Close()
+	take := func() {
+		got, err := handover.Take(t.Context(), path)
+		require.NoError(t, err)
+		got.Close()
+	}
+	open := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(all)
+	}
+	take()
+	before := open()
+	for range 50 {
+		take()
+	}
+	// The offer may not have closed its end of the last ones yet.
+	require.Eventually(t, func() bool { return open() <= before+5 }, patience, time.Millisecond)
 }
 
 func TestNobodyBefore(t *testing.T) {
@@ -129,4 +200,60 @@ func TestStranger(t *testing.T) {
 	}()
 	_, err = handover.Take(t.Context(), path)
 	require.ErrorContains(t, err, "did not pass on its sockets")
+}
+
+// Sockets that are not what was announced are not kept.
+func TestStrangeSockets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.sock")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	socket := listen(t)
+	f, err := socket.File()
+	require.NoError(t, err)
+	rights := syscall.UnixRights(int(f.Fd()))
+	go func() {
+		if c, err := ln.AcceptUnix(); err == nil {
+			_, _, _ = c.WriteMsgUnix([]byte(`["public", "admin"]`), rights, nil)
+			_ = c.Close()
+		}
+	}()
+	_, err = handover.Take(t.Context(), path)
+	require.ErrorContains(t, err, `1 sockets came with the names`)
+	require.NoError(t, f.Close())
+	require.NoError(t, socket.Close())
+	refused(t, socket)
+}
+
+// Whoever takes the sockets and says something else than it should stops nobody.
+func TestStrangeWord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.sock")
+	o := offer(t, path, listen(t), func() { t.Error("it was stopped") })
+	defer o.Close()
+	c, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	_, err = c.Write([]byte("hello\n"))
+	require.NoError(t, err)
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Equal(t, `["public"]`, string(got), "no answer, and the end")
+}
+
+// A socket that a killed process had made aside is in nobody's way, and what
+// cannot be moved to its place is not left there.
+func TestAside(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "h.sock")
+	aside := fmt.Sprintf("%s.%d", path, os.Getpid())
+	require.NoError(t, os.WriteFile(aside, nil, 0o600))
+	offer(t, path, listen(t), func() {}).Close()
+
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "is", "a", "folder"), 0o700))
+	_, err := handover.Listen(t.Context(), path, nil, nil)
+	require.Error(t, err)
+	all, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
 }
