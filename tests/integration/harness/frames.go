@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func (r *Raw) AwaitFarewell(tb testing.TB) Farewell {
 			f.Code, f.Reason = int(binary.BigEndian.Uint16(payload)), string(payload[2:])
 		}
 		_, err = r.in.ReadByte()
-		f.Ended = err == io.EOF
+		f.Ended = errors.Is(err, io.EOF)
 		return f
 	}
 }
