@@ -115,16 +115,20 @@ func attend(tb testing.TB, conns []*ws.Conn) (leave func()) {
 	}
 }
 
-// next reads the head of the next frame that is not a ping and answers pings.
+// next reads the head of the next frame of the conversation. It answers pings,
+// and passes over pongs, which a client may get without having asked.
 func next(c *ws.Conn) (ws.Header, error) {
 	for {
 		h, err := c.Next()
-		if err != nil || h.Op != ws.Ping {
+		if err != nil || h.Op != ws.Ping && h.Op != ws.Pong {
 			return h, err
 		}
 		b := make([]byte, h.Size)
 		if err := c.Take(h, b); err != nil {
 			return h, err
+		}
+		if h.Op == ws.Pong {
+			continue
 		}
 		if _, err := c.Write(ws.AppendMasked(nil, ws.Pong, b)); err != nil {
 			return h, err
