@@ -99,6 +99,9 @@ func spellings(guid string) map[string][]byte {
 		"guid that is a list":     `{"id":7,"guid":["GUID"],` + evil + `,` + params + `}`,
 		"deep":                    `{"id":7,"guid":"GUID",` + evil + `,"params":{"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}}`,
 		"deep before":             `{"id":7,"guid":"GUID","x":` + strings.Repeat(`{"a":`, 50_000) + `1` + strings.Repeat("}", 50_000) + `,` + evil + `,` + params + `}`,
+		// These two are errors that the server does not expect.
+		"a call without metadata": `{"id":7,"guid":"GUID","method":"defaultUserAgentForTest","params":{}}`,
+		"an end of nothing":       `{"guid":"GUID","method":"__abort__"}`,
 		"a call in a call":        `{"id":7,"guid":"GUID","method":{` + evil + `},` + params + `}`,
 	} {
 		m[name] = text(s)
@@ -113,11 +116,11 @@ func TestNoSpellingPassesTheGuard(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"slots": "4", "lifetime.sessions": "0"}})
 	victim := harness.Connect(t, p.URL("name=victim")).OpenPage(t, "http://example.com/")
 	answered := 0
-	first, guid := rawSession(t, p)
+	first, guid := rawSession(t, p, false)
 	require.NoError(t, first.Close())
 	for name, wire := range spellings(guid) {
 		t.Run(name, func(t *testing.T) {
-			c, same := rawSession(t, p)
+			c, same := rawSession(t, p, false)
 			require.Equal(t, guid, same)
 			_, err := c.Write(wire)
 			require.NoError(t, err) // it is less than the buffers on the way take, or it is read
@@ -145,16 +148,40 @@ func TestNoSpellingPassesTheGuard(t *testing.T) {
 	require.Equal(t, harness.ExampleTitle, title)
 }
 
+// An error that the Playwright server does not expect ends no session but, at
+// most, the one whose message it was, also where no guard keeps such messages
+// away.
+func TestServerSurvivesItsErrors(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"guard.enabled": "false"}})
+	victim := harness.Connect(t, p.URL("name=victim"))
+	page := victim.OpenPage(t, "http://example.com/")
+	for name, message := range map[string]string{
+		"no metadata": `{"id":7,"guid":"","method":"initialize","params":{"sdkLanguage":"javascript"}}`,
+		"no params":   `{"guid":"","method":"__abort__"}`,
+		"no JSON":     `{`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := rawSession(t, p, true)
+			_, err := c.Write(harness.Frame(harness.Final|harness.OpText, message))
+			require.NoError(t, err)
+			harness.Await(t, "the error is noticed", func() bool { return strings.Count(p.Workers[0].Process().Tail(), "goes on after an error") > 0 })
+			require.True(t, victim.Connected())
+			title, err := page.Title()
+			require.NoError(t, err)
+			require.Equal(t, harness.ExampleTitle, title)
+		})
+	}
+}
+
 // rawSession opens a session without a client library, with compression offered
-// as all of them offer it, and returns the guid of its browser.
-func rawSession(t *testing.T, p *harness.Pool) (*harness.Raw, string) {
+// as all of them offer it and agreed or not, and returns the guid of its browser.
+func rawSession(t *testing.T, p *harness.Pool, compressed bool) (*harness.Raw, string) {
 	t.Helper()
 	c := harness.Upgrade(t, p.Proxy().Address, "/?name=raw", "1.65.1", harness.Headers{"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"})
 	t.Cleanup(func() { _ = c.Close() })
 	answer := c.Answer(t)
 	require.Equal(t, http.StatusSwitchingProtocols, answer.Status)
-	require.Empty(t, answer.Header.Get("Sec-WebSocket-Extensions"), "compression must not be agreed where messages are read")
-
+	require.Equal(t, compressed, answer.Header.Get("Sec-WebSocket-Extensions") != "", "compression is agreed where nobody reads the messages, and only there")
 	_, err := c.Write(harness.Frame(harness.Final|harness.OpText, harness.Call(1, "", "initialize", `{"sdkLanguage":"javascript"}`)))
 	require.NoError(t, err)
 	_, made := c.AwaitCall(t, 1)

@@ -26,7 +26,7 @@ func TestRefusedCallIsAnsweredBetweenMessages(t *testing.T) { // I9
 	r := newRig(t, guarded)
 	client, server := r.open("s")
 	bad := textFrame(`{"id":7,"guid":"browser@1","method":"killForTests","params":{}}`, true)
-	good := textFrame(`{"id":8,"guid":"page@1","method":"close","params":{}}`, true)
+	good := textFrame(`{"id":8,"guid":"page@1","method":"close","params":{},"metadata":{}}`, true)
 
 	long := string(frame([]byte(strings.Repeat("x", 1000)), false))
 	server.send(long[:500])
@@ -72,7 +72,7 @@ func TestAmbiguousMessageEndsTheSession(t *testing.T) { // I9
 // client and the server in this process. The difference of cpu-us/op between
 // the two is the guard.
 func BenchmarkGuardedRoundTrip(b *testing.B) {
-	call := textFrame(fmt.Sprintf(`{"id":12345,"guid":"frame@0123456789abcdef0123456789abcdef","method":"evaluateExpression","params":{"expression":%q,"isFunction":true}}`, strings.Repeat("x", 70)), true)
+	call := textFrame(fmt.Sprintf(`{"id":12345,"guid":"frame@0123456789abcdef0123456789abcdef","method":"evaluateExpression","params":{"expression":%q,"isFunction":true},"metadata":{}}`, strings.Repeat("x", 70)), true)
 	reply := textFrame(strings.Repeat("y", 200), false)
 	for name, change := range map[string]func(*Options){"guard=off": func(*Options) {}, "guard=on": guarded} {
 		b.Run(name, func(b *testing.B) {

@@ -304,6 +304,9 @@ func unmask(dst, src, key []byte, at int) {
 func (g *Guard) endMessage(before []byte) (dropped bool, err error) {
 	g.inMessage = false
 	g.msg.decide()
+	if g.msg.refused == "" {
+		g.msg.complete()
+	}
 	switch {
 	case !g.scan.done():
 		return false, breach("the message is no JSON")

@@ -81,7 +81,7 @@ func TestWhatGoesOnIsUntouched(t *testing.T) {
 	good := [][]byte{
 		frame(opText, call(1, "page@1", "close", "{}")),
 		frame(opPing, "hello"),
-		join(frame(opFirst, `{"id":2,"guid":"fra`), frame(opPing, "mid"), frame(opCont, `me@1","method":"goto","par`), frame(opLast, `ams":{"url":"http://a/"}}`)),
+		join(frame(opFirst, `{"id":2,"guid":"fra`), frame(opPing, "mid"), frame(opCont, `me@1","method":"goto","par`), frame(opLast, `ams":{"url":"http://a/"},"metadata":{}}`)),
 		frame(opText, big),
 		frame(opText, `{"guid":"page@1","method":"__abort__","params":{"id":3}}`),
 	}
@@ -162,6 +162,10 @@ func TestVerdicts(t *testing.T) {
 		"folder above a folder":  {text: call(1, "browser-context@1", "createTempFiles", `{"rootDirName":"a/\u002e./","items":[]}`), want: "BrowserContext.createTempFiles"},
 		"file above":             {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"a"},{"name":"b\\..\\..\\c"}]}`), want: "BrowserContext.createTempFiles"},
 		"file elsewhere":         {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"/etc/x"}]}`), want: "BrowserContext.createTempFiles"},
+		"file without a name":    {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":""}]}`), want: "BrowserContext.createTempFiles"},
+		"file that is a folder":  {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"./."}]}`), want: "BrowserContext.createTempFiles"},
+		"file with a long name":  {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"a/`+strings.Repeat("x", 256)+`"}]}`), want: "BrowserContext.createTempFiles"},
+		"file of a long folder":  {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"`+strings.Repeat("xx/", 1100)+`a"}]}`), want: "BrowserContext.createTempFiles"},
 		"trace":                  {text: call(1, "tracing@1", "tracingStart", `{"name":"../x"}`), want: "Tracing.tracingStart"},
 		"cdp":                    {text: call(1, "cdp-session@1", "send", `{"method":"Emulation.setCPUThrottlingRate","params":{"rate":2,"method":"Browser.close"}}`)},
 		"cdp of the browser":     {text: call(1, "cdp-session@1", "send", `{"method":"Browser.close"}`), want: "CDPSession.send"},
@@ -200,15 +204,22 @@ func TestVerdicts(t *testing.T) {
 
 // TestAmbiguousMessagesEndTheConnection, before the server has seen them whole.
 func TestAmbiguousMessagesEndTheConnection(t *testing.T) {
-	ok := `"guid":"page@1","method":"close","params":{}`
+	bare := `"guid":"page@1","method":"close","params":{}`
+	ok := bare + `,"metadata":{}`
 	for name, in := range map[string][]byte{
-		"two methods":       frame(opText, `{"id":1,"guid":"page@1","method":"close","method":"x","params":{}}`),
-		"two, escaped":      frame(opText, `{"id":1,"guid":"page@1","method":"close","params":{},"m\u0065thod":"x"}`),
+		"two methods":       frame(opText, `{"id":1,"guid":"page@1","method":"close","method":"x","params":{},"metadata":{}}`),
+		"two, escaped":      frame(opText, `{"id":1,"guid":"page@1","method":"close","params":{},"metadata":{},"m\u0065thod":"x"}`),
 		"two guids":         frame(opText, `{"id":1,`+ok+`,"guid":"browser@1"}`),
 		"two ids":           frame(opText, `{"id":1,`+ok+`,"id":2}`),
 		"two params":        frame(opText, `{"id":1,`+ok+`,"params":{}}`),
-		"params first":      frame(opText, `{"id":1,"params":{},"guid":"page@1","method":"close"}`),
-		"no guid":           frame(opText, `{"id":1,"method":"close","params":{}}`),
+		"params first":      frame(opText, `{"id":1,"params":{},"guid":"page@1","method":"close","metadata":{}}`),
+		"no guid":           frame(opText, `{"id":1,"method":"close","params":{},"metadata":{}}`),
+		"no metadata":       frame(opText, `{"id":1,`+bare+`}`),
+		"metadata is null":  frame(opText, `{"id":1,`+bare+`,"metadata":null}`),
+		"metadata is text":  frame(opText, `{"id":1,`+bare+`,"metadata":"{}"}`),
+		"metadata is list":  frame(opText, `{"id":1,"metadata":[],`+bare+`}`),
+		"waits without it":  frame(opText, `{"id":1,"guid":"page@1","method":"__waitInfo__","params":{}}`),
+		"aborts nothing":    frame(opText, `{"guid":"","method":"__abort__"}`),
 		"array":             frame(opText, `[{"id":1,`+ok+`}]`),
 		"string":            frame(opText, `"x"`),
 		"number":            frame(opText, `1`),
@@ -224,15 +235,15 @@ func TestAmbiguousMessagesEndTheConnection(t *testing.T) {
 		"NaN":               frame(opText, `{"id":1,"x":NaN,`+ok+`}`),
 		"text as id":        frame(opText, `{"id":"../1",`+ok+`}`),
 		"huge id":           frame(opText, `{"id":99999999999999999999,`+ok+`}`),
-		"method no string":  frame(opText, `{"id":1,"guid":"page@1","method":["close"],"params":{}}`),
-		"depth":             frame(opText, `{"id":1,"guid":"page@1","method":"close","params":{"a":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`}}`),
+		"method no string":  frame(opText, `{"id":1,"guid":"page@1","method":["close"],"params":{},"metadata":{}}`),
+		"depth":             frame(opText, `{"id":1,"guid":"page@1","method":"close","params":{"a":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`},"metadata":{}}`),
 		"binary":            frame(opBinary, `{"id":1,`+ok+`}`),
 		"compressed":        frame(opText|0x40, `{"id":1,`+ok+`}`),
 		"not masked":        {0x81, 2, '{', '}', 0x81, 0},
 		"mixed fragments":   join(frame(opFirst, `{"id":1,`), frame(opText, `{"id":1,`+ok+`}`)),
 		"lone continuation": frame(opLast, `{"id":1,`+ok+`}`),
 		"long without end":  frame(opText, `{"x":"`+strings.Repeat("x", 2*maxHold)+`","id":1,`+ok+`}`),
-		"bad after much":    frame(opText, `{"id":1,"guid":"page@1","method":"close","params":{"x":"`+strings.Repeat("x", 2*maxHold)+`"},"guid":"browser@1"}`),
+		"bad after much":    frame(opText, `{"id":1,"guid":"page@1","method":"close","params":{"x":"`+strings.Repeat("x", 2*maxHold)+`"},"metadata":{},"guid":"browser@1"}`),
 		"file after much":   frame(opText, call(1, "frame@1", "goto", `{"x":"`+strings.Repeat("x", 2*maxHold)+`","url":"file:///"}`)),
 		"pings in between":  join(frame(opFirst, `{"id":1,`), []byte(strings.Repeat(string(frame(opPing, strings.Repeat("p", 100))), 300))),
 	} {

@@ -96,6 +96,8 @@ func (m *message) wantsString(depth int) bool {
 		return true
 	case m.current == keyParams:
 		m.breach("params is no object")
+	case m.current == keyMetadata:
+		m.breach("metadata is no object")
 	}
 	return false
 }
@@ -154,6 +156,10 @@ func (m *message) begin(depth int, first byte) {
 			m.breach("params is no object")
 		}
 		m.decide()
+	case keyMetadata:
+		if first != '{' {
+			m.breach("metadata is no object")
+		}
 	}
 }
 
@@ -203,6 +209,18 @@ func (m *message) decide() {
 		m.refused, m.name = "It is no method of Playwright "+Version()+" that the pool knows.", "unknown"
 	case m.rule.refuse != "":
 		m.refuse(m.rule.refuse)
+	}
+}
+
+// complete looks for what the server takes for granted in a message, at its
+// end: the want of it is an error that ends the whole server.
+func (m *message) complete() {
+	if string(m.method) == "__abort__" {
+		if m.seen&keyParams == 0 {
+			m.breach("params are missing")
+		}
+	} else if m.seen&keyMetadata == 0 {
+		m.breach("metadata is missing")
 	}
 }
 

@@ -204,16 +204,30 @@ func badName(name []byte) string {
 
 // badPath keeps what a session uploads in the folder that the server makes for
 // it, and that folder's files its own: the folder can be given to a page whole.
+// A name that no file can have is an error that the server does not expect.
 func badPath(path []byte) string {
-	if bytes.HasPrefix(path, []byte("/")) || bytes.HasPrefix(path, []byte(`\\`)) || bytes.IndexByte(path, 0) >= 0 {
+	if bytes.HasPrefix(path, []byte("/")) || bytes.HasPrefix(path, []byte(`\`)) || bytes.IndexByte(path, 0) >= 0 {
 		return badUpload
 	}
+	name := 0 // parts that are one
 	for part := range bytes.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		if string(part) == ".." {
+		switch {
+		case string(part) == "..":
 			return badUpload
+		case len(part) > maxName:
+			return "The name of an uploaded file or folder is too long: at most 255 bytes, of UTF-8, fit the machine of the browser. Rename it."
+		case string(part) != ".":
+			name++
 		}
+	}
+	if name == 0 || bytes.HasSuffix(path, []byte("/")) || bytes.HasSuffix(path, []byte("/.")) || len(path) > maxPath {
+		return badUpload
 	}
 	return ""
 }
 
-const badUpload = "An uploaded file or folder has a path beside its own folder. Send names without .. and without a leading slash."
+const (
+	maxName   = 255
+	maxPath   = 3 << 10
+	badUpload = "An uploaded file or folder has a path that is none, or leads out of its own folder. Send names without .. and without a leading slash."
+)

@@ -258,6 +258,9 @@ const attacks = {
   // The folder above the one of an upload has the files of all sessions, and a page can be given a folder whole.
   'folder of all sessions': ({ context }) => context._channel.createTempFiles({ rootDirName: '..', items: [{ name: 'x' }] }),
   'file beside its folder': ({ context }) => context._channel.createTempFiles({ items: [{ name: '../x' }] }),
+  // The server does not expect that such files cannot be written.
+  'file with a long name': ({ context }) => context._channel.createTempFiles({ items: [{ name: 'x'.repeat(256) }] }),
+  'file without a name': ({ context }) => context._channel.createTempFiles({ items: [{ name: '.' }] }),
   'drop': ({ page }) => page.mainFrame()._channel.drop({ selector: 'body', localPaths: ['/etc/passwd'] }),
   'Artifact.saveAs': async ({ page }) => {
     await page.setContent('<a download="x.txt" href="data:text/plain,downloaded">get</a>');
