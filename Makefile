@@ -86,6 +86,13 @@ bench-state: ## measure what a session costs Redis as fleet, flavours and queue 
 	@cd shared && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^Test(Cost|Pauses)$$' ./state
 	@cd tests/integration && PWDIST_BENCH_STATE=1 go test -count=1 -timeout 10m -v -run '^TestGrantLatency$$' ./load/sim
 
+# Each row takes as long as its fault lasts, so several are played at once.
+.PHONY: faults
+faults: ## measure what faults do to a pool, for docs/faults.md: FAULTS=Redis RUNS=3 WRITE=1
+	@deploy/local/install.sh redis browser node playwright clients-node
+	@cd tests/integration && PWDIST_FAULTS='$(if $(WRITE),write,print)' PWDIST_FAULTS_RUNS='$(or $(RUNS),3)' \
+	go test -count=1 -timeout 60m -parallel 8 -v -run '^TestFaults$$/^row$$/$(FAULTS)' ./faulttable
+
 .PHONY: sim
 sim: ## play a pool of 1,000 virtual workers with 20,000 waiting clients, of which some die: SIM_SEED=1
 	@deploy/local/install.sh redis

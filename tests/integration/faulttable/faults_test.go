@@ -92,6 +92,9 @@ func TestFaults(t *testing.T) {
 		}
 		table := faulttable.Markdown(rows)
 		t.Logf("%s\n\n%s", g.name, table)
+		if len(rows) < len(g.rows) {
+			continue // -run named some: the others are still as they were
+		}
 		document, err = faulttable.Replace(document, g.name, table)
 		require.NoError(t, err)
 	}
