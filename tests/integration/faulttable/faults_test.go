@@ -1,6 +1,8 @@
 package faulttable_test
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,10 +30,18 @@ type row struct {
 	mu sync.Mutex // runs are parallel
 }
 
-func (r *row) saw(c faulttable.Column, text string, took time.Duration) {
+// run plays the row once. Only what a whole run has seen counts.
+func (r *row) run(t *testing.T) {
+	s := newScene(t, r)
+	r.play(s)
+	if t.Failed() {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.Saw(c, text, took)
+	for _, saw := range s.seen {
+		r.Saw(saw.column, saw.text, saw.took)
+	}
 }
 
 // Groups are the tables of docs/faults.md.
@@ -48,7 +58,8 @@ var groups = []struct {
 
 // TestFaults plays every row several times and prints the tables, with the
 // worst of each; with PWDIST_FAULTS=write it puts them into docs/faults.md.
-// PWDIST_FAULTS_RUNS says how often (3).
+// PWDIST_FAULTS_RUNS says how often (3). What earlier calls saw, which is in the
+// file that PWDIST_FAULTS_SEEN names, counts as well.
 func TestFaults(t *testing.T) {
 	what := os.Getenv("PWDIST_FAULTS")
 	if what == "" {
@@ -61,18 +72,21 @@ func TestFaults(t *testing.T) {
 		runs, err = strconv.Atoi(text)
 		require.NoError(t, err)
 	}
+	seen := os.Getenv("PWDIST_FAULTS_SEEN")
+	recall(t, seen)
 	whole := t.Run("row", func(t *testing.T) {
 		for _, g := range groups {
 			for _, r := range g.rows {
 				for run := range runs {
 					t.Run(r.name+"/"+strconv.Itoa(run+1), func(t *testing.T) {
 						t.Parallel()
-						r.play(newScene(t, r))
+						r.run(t)
 					})
 				}
 			}
 		}
 	})
+	keep(t, seen)
 	path := filepath.Join(harness.Root(), "docs", "faults.md")
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -102,4 +116,38 @@ func TestFaults(t *testing.T) {
 		require.True(t, whole, "a row failed: the document stays as it is")
 		require.NoError(t, os.WriteFile(path, []byte(document), 0o600))
 	}
+}
+
+// recall reads what earlier calls saw.
+func recall(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if file == "" || errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	require.NoError(t, err)
+	earlier := map[string]faulttable.Row{}
+	require.NoError(t, json.Unmarshal(text, &earlier))
+	for _, g := range groups {
+		for _, r := range g.rows {
+			r.Marks = earlier[r.name].Marks
+		}
+	}
+}
+
+// keep writes what was seen for later calls.
+func keep(t *testing.T, file string) {
+	t.Helper()
+	if file == "" {
+		return
+	}
+	all := map[string]faulttable.Row{}
+	for _, g := range groups {
+		for _, r := range g.rows {
+			all[r.name] = r.Row
+		}
+	}
+	text, err := json.Marshal(all)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, text, 0o600))
 }

@@ -16,10 +16,13 @@ const (
 	outage = 20 * time.Second
 )
 
+// one worker is enough where it is about Redis.
+var one = cast{workers: 1}
+
 // outageRow is a fault that takes Redis away from everybody, and how it is over.
 func outageRow(name, fault string, strike func(*scene), restore func(*scene)) *row {
 	return &row{
-		name: name, Row: faulttable.Row{Fault: fault}, limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
+		name: name, Row: faulttable.Row{Fault: fault}, cast: one, limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
 		play: func(s *scene) { s.outage(strike, restore) },
 	}
 }
@@ -49,7 +52,7 @@ func (s *scene) outage(strike, restore func(*scene)) {
 		s.Errorf("the session that ended during the outage is said to have ended %s off", off)
 	}
 	long.works()
-	s.row.saw(connected, "goes on all the time", 0)
+	s.note(connected, "goes on all the time", 0)
 	long.quit()
 }
 
@@ -86,8 +89,8 @@ var redisRows = []*row{
 		func(s *scene) { s.pool.Redis.Kill() },
 		func(s *scene) { s.pool.Redis.Start(s) }),
 	{
-		name: "RedisSlow",
-		Row:  faulttable.Row{Fault: "Redis takes 500 ms for each answer"},
+		name: "RedisSlow", cast: one,
+		Row: faulttable.Row{Fault: "Redis takes 500 ms for each answer"},
 		play: func(s *scene) {
 			c := s.connect(0, "running")
 			s.strike(func() {
@@ -96,12 +99,12 @@ var redisRows = []*row{
 			c.works()
 			s.gotPage(s.visit(0, ""), waiting, "gets a page in %s")
 			s.pass(outage)
-			s.row.saw(noticed, "readiness stays 200", 0)
+			s.note(noticed, "readiness stays 200", 0)
 			if !ready(append(s.pool.Proxies, s.pool.Workers...)...)() {
 				s.Error("somebody believes Redis to be away")
 			}
 			c.works()
-			s.row.saw(connected, "goes on as fast as before", 0)
+			s.note(connected, "goes on as fast as before", 0)
 			s.fresh()
 			s.redisLinks(heal)
 			s.gotPage(s.visit(0, ""), recovered, "at once: a page in %s")
@@ -112,7 +115,7 @@ var redisRows = []*row{
 		},
 	},
 	{
-		name: "RedisFailsOver", limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
+		name: "RedisFailsOver", cast: one, limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
 		Row: faulttable.Row{Fault: "Redis is killed, and a replica takes over after 5 s, at the same address"},
 		play: func(s *scene) {
 			s.pool.Redis.StartReplica(s)
@@ -123,7 +126,7 @@ var redisRows = []*row{
 		},
 	},
 	{
-		name: "RedisHostFailsOver", limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
+		name: "RedisHostFailsOver", cast: one, limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
 		Row: faulttable.Row{Fault: "Redis' host is gone, and a replica takes over after 5 s, at the same address; connections to the old one stay silent"},
 		play: func(s *scene) {
 			s.pool.Redis.StartReplica(s)
@@ -134,8 +137,8 @@ var redisRows = []*row{
 		},
 	},
 	{
-		name: "RedisDemoted",
-		Row:  faulttable.Row{Fault: "Redis is made a replica of its replica, which takes over at the same address; connections to the old one stay"},
+		name: "RedisDemoted", cast: one,
+		Row: faulttable.Row{Fault: "Redis is made a replica of its replica, which takes over at the same address; connections to the old one stay"},
 		play: func(s *scene) {
 			s.pool.Redis.StartReplica(s)
 			c := s.connect(0, "running")
@@ -147,7 +150,7 @@ var redisRows = []*row{
 			s.gotPage(s.visit(0, ""), waiting, "gets a page after %s")
 			s.gotPage(s.visit(0, ""), recovered, "then a page in %s")
 			c.works()
-			s.row.saw(connected, "goes on all the time", 0)
+			s.note(connected, "goes on all the time", 0)
 			c.quit()
 			s.when(recovered, "all are ready after %s", ready(append(s.pool.Proxies, s.pool.Workers...)...))
 		},
@@ -171,6 +174,6 @@ func (s *scene) failover(strike, takeOver func()) {
 	s.saw(waiting, "waits, and has had its page %s after that")
 	s.gotPage(s.visit(0, ""), recovered, "a new client gets a page in %s")
 	c.works()
-	s.row.saw(connected, "goes on all the time", 0)
+	s.note(connected, "goes on all the time", 0)
 	c.quit()
 }

@@ -37,6 +37,13 @@ type scene struct {
 
 	row   *row
 	began time.Time
+	seen  []observation
+}
+
+type observation struct {
+	column faulttable.Column
+	text   string
+	took   time.Duration
 }
 
 func newScene(t *testing.T, r *row) *scene {
@@ -71,9 +78,7 @@ func newScene(t *testing.T, r *row) *scene {
 		w := s.pool.AddWorker(t, harness.Settings{"redis.url": url(s.workerRedis[i]), "advertise": s.toWorker[i].Address()})
 		s.toWorker[i].Lead(w.Address)
 	}
-	for _, p := range append(s.pool.Proxies, s.pool.Workers...) {
-		p.AwaitReady(t)
-	}
+	harness.AwaitWithin(t, patience, "all are ready", ready(append(s.pool.Proxies, s.pool.Workers...)...))
 	return s
 }
 
@@ -147,7 +152,11 @@ func (s *scene) when(c faulttable.Column, text string, ok func() bool) {
 }
 
 // saw notes an observation of just now.
-func (s *scene) saw(c faulttable.Column, text string) { s.row.saw(c, text, time.Since(s.began)) }
+func (s *scene) saw(c faulttable.Column, text string) { s.note(c, text, time.Since(s.began)) }
+
+func (s *scene) note(c faulttable.Column, text string, took time.Duration) {
+	s.seen = append(s.seen, observation{c, text, took})
+}
 
 // event waits for the first event that matches after the strike.
 func (s *scene) event(c faulttable.Column, text string, match func(event.Event) bool) event.Event {
@@ -232,7 +241,7 @@ func (s *scene) gotPage(v *visitor, c faulttable.Column, text string) {
 	s.Helper()
 	s.over(v)
 	require.NoError(s, v.err)
-	s.row.saw(c, text, v.took)
+	s.note(c, text, v.took)
 }
 
 // refused waits for the visitor, who must have been told what.
@@ -240,7 +249,7 @@ func (s *scene) refused(v *visitor, c faulttable.Column, text, what string) {
 	s.Helper()
 	s.over(v)
 	require.ErrorContains(s, v.err, what)
-	s.row.saw(c, text, v.took)
+	s.note(c, text, v.took)
 }
 
 func (s *scene) over(v *visitor) {

@@ -23,46 +23,46 @@ var titles = [...]string{"noticed within", "a connected client", "a new or waiti
 // Row is what was seen of one fault, over all runs.
 type Row struct {
 	Fault string
-	marks []mark
+	Marks []mark
 }
 
 // mark is one observation. Its text has a %s where the time goes.
 type mark struct {
-	column Column
-	text   string
-	worst  time.Duration
-	runs   int
+	Column Column
+	Text   string
+	Worst  time.Duration
+	Runs   int
 }
 
 // Saw notes an observation; of the times of equal ones the longest counts.
 func (r *Row) Saw(c Column, text string, took time.Duration) {
-	at := slices.IndexFunc(r.marks, func(m mark) bool { return m.column == c && m.text == text })
+	at := slices.IndexFunc(r.Marks, func(m mark) bool { return m.Column == c && m.Text == text })
 	if at < 0 {
-		at = len(r.marks)
-		r.marks = append(r.marks, mark{column: c, text: text})
+		at = len(r.Marks)
+		r.Marks = append(r.Marks, mark{Column: c, Text: text})
 	}
-	m := &r.marks[at]
-	m.worst = max(m.worst, took)
-	m.runs++
+	m := &r.Marks[at]
+	m.Worst = max(m.Worst, took)
+	m.Runs++
 }
 
 // Runs is how often the rarest observation was made, and the most frequent one.
 // They differ when runs went differently.
 func (r *Row) Runs() (least, most int) {
-	for i, m := range r.marks {
-		if i == 0 || m.runs < least {
-			least = m.runs
+	for i, m := range r.Marks {
+		if i == 0 || m.Runs < least {
+			least = m.Runs
 		}
-		most = max(most, m.runs)
+		most = max(most, m.Runs)
 	}
 	return least, most
 }
 
 // Worst is the longest time in a column.
 func (r *Row) Worst(c Column) (worst time.Duration) {
-	for _, m := range r.marks {
-		if m.column == c {
-			worst = max(worst, m.worst)
+	for _, m := range r.Marks {
+		if m.Column == c {
+			worst = max(worst, m.Worst)
 		}
 	}
 	return worst
@@ -70,14 +70,14 @@ func (r *Row) Worst(c Column) (worst time.Duration) {
 
 func (r *Row) cell(c Column) string {
 	var parts []string
-	for _, m := range r.marks {
-		if m.column != c {
+	for _, m := range r.Marks {
+		if m.Column != c {
 			continue
 		}
-		if strings.Contains(m.text, "%s") {
-			parts = append(parts, fmt.Sprintf(m.text, say(m.worst)))
+		if strings.Contains(m.Text, "%s") {
+			parts = append(parts, fmt.Sprintf(m.Text, say(m.Worst)))
 		} else {
-			parts = append(parts, m.text)
+			parts = append(parts, m.Text)
 		}
 	}
 	if len(parts) == 0 {

@@ -138,9 +138,9 @@ var workerRows = []*row{
 			})
 			s.over(v)
 			s.must(v.err)
-			s.row.saw(waiting, "notices nothing: gets its page, from another worker", 0)
+			s.note(waiting, "notices nothing: gets its page, from another worker", 0)
 			c.works()
-			s.row.saw(connected, "–", 0)
+			s.note(connected, "–", 0)
 			c.quit()
 		},
 	},
