@@ -53,22 +53,25 @@ func (p *pulse) now() context.Context {
 	return p.live
 }
 
-// pause waits for d, but in an outage for its end. It ends with ctx.
+// pause waits for d, where it is not Redis as a whole that fails, and for the
+// end of an outage. It ends with ctx.
 func (p *pulse) pause(ctx context.Context, d time.Duration) {
-	p.mu.Lock()
-	up := p.up
-	p.mu.Unlock()
 	select {
-	case <-up:
-		// What failed is not Redis as a whole.
+	case <-p.well():
 		pause(ctx, d)
-		return
 	default:
 	}
 	select {
-	case <-up:
+	case <-p.well():
 	case <-ctx.Done():
 	}
+}
+
+// well returns a channel that is closed while Redis answers.
+func (p *pulse) well() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.up
 }
 
 // pulseOf is the pulse of a client of [Connect]; any other is always well.

@@ -104,7 +104,7 @@ var linkRows = []*row{
 			s.gotPage(s.visit(0, ""), recovered, "a new client gets a page in %s")
 			s.lost(c, "–")
 		},
-		limits: promised(80*time.Second+5*time.Second, 0),
+		limits: promised(120*time.Second+5*time.Second, 0),
 	},
 }
 

@@ -142,7 +142,7 @@ func (s *scene) must(err error) {
 }
 
 // patience is how long a row waits for anything.
-const patience = 150 * time.Second
+const patience = 200 * time.Second
 
 // when waits for a condition and notes how long it took.
 func (s *scene) when(c faulttable.Column, text string, ok func() bool) {
