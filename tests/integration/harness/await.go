@@ -26,6 +26,9 @@ func AwaitWithin(tb testing.TB, limit time.Duration, what string, ok func() bool
 	}
 }
 
+// Holds tells whether a condition comes true within a limit.
+func Holds(limit time.Duration, ok func() bool) bool { return holds(limit, ok) }
+
 func holds(limit time.Duration, ok func() bool) bool {
 	if ok() {
 		return true

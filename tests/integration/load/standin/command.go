@@ -18,7 +18,11 @@ type Options struct {
 	Workers int
 	Slots   int    // of each worker
 	Ready   string // what it prints when it serves
+	Home    string // folder of the Playwright whose server it stands in for
 }
+
+// who names this server and the folder that it belongs to.
+func (o Options) who() string { return o.Home + " " + o.Listen }
 
 // Variable is the environment variable with the options, as JSON, that makes a
 // test binary a stand-in.
@@ -71,5 +75,5 @@ func (o Options) run() error {
 	}
 	context.AfterFunc(ctx, func() { _ = l.Close() })
 	fmt.Println(o.Ready)
-	return Serve(l, g)
+	return listen(l, g, o.who())
 }

@@ -35,7 +35,7 @@ func WritePlaywright(dir, program string) error {
 const cli = `const { readFileSync } = require('fs');
 const { spawn } = require('child_process');
 const { port, wsPath } = JSON.parse(readFileSync(process.argv[process.argv.indexOf('--config') + 1]));
-const options = JSON.stringify({ Listen: port, Ready: port + wsPath });
+const options = JSON.stringify({ Listen: port, Ready: port + wsPath, Home: __dirname });
 const server = spawn(%s, [], { stdio: 'inherit', env: { ...process.env, %s: options } });
 process.on('SIGTERM', () => server.kill('SIGTERM'));
 server.on('exit', code => process.exit(code ?? 1));

@@ -7,6 +7,8 @@
 //   - a larger one is swallowed,
 //   - the text "send N SIZE" is answered by N binary messages of SIZE bytes,
 //   - the text "count" is answered by the number of swallowed bytes so far,
+//   - the text "who" is answered by the folder of the Playwright it stands in for
+//     and the address it listens at, which is another one after each start,
 //   - the greeting of a worker is answered as a Playwright server would.
 package standin
 
@@ -33,7 +35,9 @@ const EchoLimit = 64 << 10
 
 // Serve answers connections until the listener closes. Without a gate, or when
 // they name no session, all are let in: that is what a plain balancer needs.
-func Serve(l net.Listener, g Gate) error {
+func Serve(l net.Listener, g Gate) error { return listen(l, g, "") }
+
+func listen(l net.Listener, g Gate, who string) error {
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -42,11 +46,11 @@ func Serve(l net.Listener, g Gate) error {
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		go serve(c, g)
+		go serve(c, g, who)
 	}
 }
 
-func serve(raw net.Conn, g Gate) {
+func serve(raw net.Conn, g Gate, who string) {
 	defer func() { _ = raw.Close() }()
 	request, err := ws.Accept(raw)
 	if err != nil {
@@ -64,7 +68,7 @@ func serve(raw net.Conn, g Gate) {
 	if err != nil {
 		return
 	}
-	s := session{conn: conn}
+	s := session{conn: conn, who: who}
 	s.run()
 	// Before its end is reported, so that a slot which Redis gives on is free.
 	_ = raw.Close()
@@ -72,6 +76,7 @@ func serve(raw net.Conn, g Gate) {
 
 type session struct {
 	conn      *ws.Conn
+	who       string
 	out       []byte
 	swallowed uint64
 }
@@ -145,6 +150,8 @@ func (s *session) text(b []byte) error {
 	switch {
 	case text == "count":
 		return s.say(strconv.FormatUint(s.swallowed, 10))
+	case text == "who":
+		return s.say(s.who)
 	case strings.HasPrefix(text, "send "):
 		return s.send(strings.Fields(text)[1:])
 	case strings.Contains(text, greeting):

@@ -43,10 +43,8 @@ func Dial(network, address, path string, headers ...string) (*Conn, error) {
 	return c, nil
 }
 
-func (c *Conn) ask(address, path string, headers []string) error {
-	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
-		return err
-	}
+// RequestText is the text of a client's handshake at an address and a path.
+func RequestText(address, path string, headers ...string) string {
 	var b strings.Builder
 	b.WriteString("GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Version: 13\r\n")
@@ -54,7 +52,18 @@ func (c *Conn) ask(address, path string, headers []string) error {
 		b.WriteString(h + "\r\n")
 	}
 	b.WriteString("\r\n")
-	if _, err := c.Write([]byte(b.String())); err != nil {
+	return b.String()
+}
+
+// Client is the client's side of a connection whose handshake is done, the
+// answer read from in.
+func Client(raw net.Conn, in *bufio.Reader) *Conn { return &Conn{Conn: raw, in: in} }
+
+func (c *Conn) ask(address, path string, headers []string) error {
+	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte(RequestText(address, path, headers...))); err != nil {
 		return err
 	}
 	status, accepted := "", false

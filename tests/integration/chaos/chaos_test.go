@@ -1,0 +1,91 @@
+package chaos_test
+
+import (
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+)
+
+// TestChaos breaks a pool for a few seconds, by another plan each time. With
+// CHAOS_DURATION it does so for longer, to a larger pool; with CHAOS_SEED it
+// follows the plan of an earlier run.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
+	s, during := size{proxies: 2, workers: 3, slots: 20, clients: 80}, 8*time.Second
+	if text := os.Getenv("CHAOS_DURATION"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatalf("CHAOS_DURATION: %v", err)
+		}
+		s, during = size{proxies: 3, workers: 6, slots: 40, clients: 300}, d
+	}
+	seed := rand.Uint64N(1_000_000)
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("CHAOS_SEED: %v", err)
+		}
+		seed = n
+	}
+	p := newPlan(seed, s, during)
+	t.Logf("seed %d:\n%s", seed, p)
+
+	w := newWorld(t, s)
+	c := newCrowd(w, seed)
+	w.play(p)
+	records := c.finish()
+	w.settle()
+	last := c.fill((s.workers - 1) * s.slots)
+	left := w.quiet()
+	for _, odd := range w.release() {
+		t.Error(odd)
+	}
+	for _, key := range left {
+		t.Errorf("I3: %s after everything was healed and nobody was there", key)
+	}
+	for _, r := range last {
+		if r.outcome != granted || r.ending != goodbye {
+			t.Errorf("I3: with all slots free: %s", r)
+		}
+	}
+	j := &judge{
+		size: s, homes: w.homes, struck: w.struck, records: append(records, last...), events: w.Snapshot(t).Events,
+	}
+	for _, problem := range j.verdict() {
+		t.Error(problem)
+	}
+	t.Log(tally(j.records, j.events))
+	if t.Failed() {
+		for _, s := range w.struck {
+			t.Logf("%s – %s %s", clock(s.from), clock(s.till), s)
+		}
+	}
+}
+
+// tally says how much has happened.
+func tally(records []record, events []event.Event) string {
+	counts := map[string]int{}
+	for _, r := range records {
+		key := string(r.outcome)
+		switch r.outcome {
+		case granted:
+			key += ", " + string(r.ending)
+		case refused:
+			key += ", " + r.header.Get("x-pwdist-refusal")
+		}
+		counts[key]++
+	}
+	text := strconv.Itoa(len(records)) + " clients"
+	for _, key := range slices.Sorted(maps.Keys(counts)) {
+		text += "; " + strconv.Itoa(counts[key]) + " " + key
+	}
+	return text + "; " + strconv.Itoa(len(events)) + " events since Redis lost its data for the last time"
+}

@@ -1,0 +1,104 @@
+package chaos_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// crowd is the clients and what they have written down.
+type crowd struct {
+	w       *world
+	seed    uint64
+	stop    chan struct{}
+	clients sync.WaitGroup
+
+	mu      sync.Mutex
+	records []record
+}
+
+func newCrowd(w *world, seed uint64) *crowd {
+	c := &crowd{w: w, seed: seed, stop: make(chan struct{})}
+	for i := range w.size.clients {
+		c.clients.Go(func() { c.client(i) })
+	}
+	return c
+}
+
+// client comes again and again.
+func (c *crowd) client(n int) {
+	r := rand.New(rand.NewPCG(c.seed, uint64(n)+1))
+	for visit := 0; ; visit++ {
+		v := &visitor{random: r, stay: chat(r, c.stop)}
+		v.name = fmt.Sprintf("c%d-%d", n, visit)
+		if r.IntN(15) == 0 {
+			v.leave = time.Duration(1 + r.IntN(int(300*time.Millisecond)))
+		}
+		c.over(v, r.IntN(c.w.size.proxies))
+		rest := time.Duration(r.ExpFloat64() * float64(30*time.Millisecond))
+		if v.outcome == refused || v.outcome == unheard {
+			rest += 200 * time.Millisecond
+		}
+		timer := time.NewTimer(rest)
+		select {
+		case <-timer.C:
+		case <-c.stop:
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// over has a visitor come over a proxy.
+func (c *crowd) over(v *visitor, proxy int) record {
+	v.proxy, v.address = proxy, c.w.proxies[proxy].Address
+	r := v.visit()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records = append(c.records, r)
+	return r
+}
+
+// finish lets the clients end what they do and returns what they have written.
+func (c *crowd) finish() []record {
+	close(c.stop)
+	c.clients.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.records
+}
+
+// fill has so many clients come at once, each of which stays until all are in,
+// and returns their records: a slot that has leaked leaves one of them outside.
+func (c *crowd) fill(n int) []record {
+	var in, all sync.WaitGroup
+	in.Add(n)
+	records := make([]record, n)
+	for i := range n {
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(c.seed, uint64(1_000_000+i)))
+			once := sync.OnceFunc(in.Done)
+			defer once()
+			v := &visitor{query: fmt.Sprintf("&timeout=%d", (silence / 2).Milliseconds()), random: r}
+			v.name = fmt.Sprintf("last-%d", i)
+			v.stay = func(t *talk) error {
+				if err := t.who(); err != nil {
+					return err
+				}
+				once()
+				in.Wait()
+				return t.echoes(r, true)
+			}
+			v.proxy = i % c.w.size.proxies
+			v.address = c.w.proxies[v.proxy].Address
+			records[i] = v.visit()
+			if records[i].outcome != granted {
+				once()
+			}
+		})
+	}
+	all.Wait()
+	return records
+}
+

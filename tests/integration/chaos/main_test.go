@@ -1,0 +1,17 @@
+package chaos_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/load/standin"
+)
+
+// The test binary is also the stand-in for Playwright servers.
+func TestMain(m *testing.M) {
+	if standin.Command() {
+		return
+	}
+	os.Exit(harness.Main(m))
+}
