@@ -101,4 +101,3 @@ func (c *crowd) fill(n int) []record {
 	all.Wait()
 	return records
 }
-

@@ -255,8 +255,8 @@ func (j *judge) told() {
 		if r.ending != goodbye || j.mayEnd(r) {
 			continue
 		}
-		if got := s.end.Session; got.Reason != event.ReasonClientClosed || got.MessagesUp != r.sent+1 {
-			j.reportf("I6: %s: the log says that it ended as %s after %d messages, the client sent %d and a goodbye",
+		if got := s.end.Session; got.Reason != event.ReasonClientClosed || got.MessagesUp != r.sent {
+			j.reportf("I6: %s: the log says that it ended as %s after %d messages, the client sent %d",
 				r, got.Reason, got.MessagesUp, r.sent)
 		}
 	}

@@ -159,7 +159,7 @@ func (v *visitor) ask(raw net.Conn, in *bufio.Reader) *http.Response {
 		r.outcome = refused
 		_ = raw.SetDeadline(time.Now().Add(silence))
 		body, err := io.ReadAll(resp.Body)
-		r.body = string(body)
+		r.body = strings.TrimSuffix(string(body), "\n")
 		if err != nil {
 			r.detail = "the text of the refusal: " + err.Error()
 		}

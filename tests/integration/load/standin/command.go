@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -74,6 +75,13 @@ func (o Options) run() error {
 		g = w
 	}
 	context.AfterFunc(ctx, func() { _ = l.Close() })
+	if o.Home != "" {
+		// Also when what started it was killed.
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+	}
 	fmt.Println(o.Ready)
 	return listen(l, g, o.who())
 }

@@ -36,7 +36,7 @@ const cli = `const { readFileSync } = require('fs');
 const { spawn } = require('child_process');
 const { port, wsPath } = JSON.parse(readFileSync(process.argv[process.argv.indexOf('--config') + 1]));
 const options = JSON.stringify({ Listen: port, Ready: port + wsPath, Home: __dirname });
-const server = spawn(%s, [], { stdio: 'inherit', env: { ...process.env, %s: options } });
+const server = spawn(%s, [], { stdio: ['pipe', 'inherit', 'inherit'], env: { ...process.env, %s: options } });
 process.on('SIGTERM', () => server.kill('SIGTERM'));
 server.on('exit', code => process.exit(code ?? 1));
 `
