@@ -35,7 +35,6 @@ type world struct {
 	links            map[target]*faults.Link
 	homes            map[string]int // a worker's Playwright folder → which worker
 	turns            map[target]*sync.Mutex
-	redisTurn        sync.Mutex
 
 	mu     sync.Mutex
 	struck []struck
@@ -49,10 +48,14 @@ type struck struct {
 
 func newWorld(tb testing.TB, s size) *world {
 	tb.Helper()
-	w := &world{
-		Pool: harness.NewEmpty(tb, harness.Options{Common: harness.Settings{"log.level": "info", "drain": "2s"}}),
-		tb:   tb, size: s, links: map[target]*faults.Link{}, homes: map[string]int{}, turns: map[target]*sync.Mutex{},
-	}
+	w := &world{tb: tb, size: s, links: map[target]*faults.Link{}, homes: map[string]int{}, turns: map[target]*sync.Mutex{}}
+	// Before the pool's own cleanup is registered, which needs the links.
+	tb.Cleanup(func() {
+		for _, l := range w.links {
+			l.Close()
+		}
+	})
+	w.Pool = harness.NewEmpty(tb, harness.Options{Common: harness.Settings{"log.level": "info", "drain": "2s"}})
 	w.Redis.Persist(tb)
 	for _, to := range s.targets() {
 		w.turns[to] = &sync.Mutex{}
@@ -95,7 +98,8 @@ func newWorld(tb testing.TB, s size) *world {
 func (w *world) units() []*unit { return append(append([]*unit{}, w.proxies...), w.workers...) }
 
 func (w *world) link(to target, address string) string {
-	l := faults.Start(w.tb, address)
+	l, err := faults.Open(address)
+	require.NoError(w.tb, err)
 	w.links[to] = l
 	return l.Address()
 }
