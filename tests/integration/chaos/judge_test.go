@@ -50,7 +50,7 @@ func (j *judge) answered(r record) {
 	case noAnswer:
 		j.reportf("I11: %s", r)
 	case unheard:
-		if !j.excused(r.asked, r.heard, deadly, target{"proxy", r.proxy}) {
+		if !j.struckIn(r.asked, r.heard, deadly, target{"proxy", r.proxy}) {
 			j.reportf("I11: %s, and its proxy had not ended", r)
 		}
 	}
@@ -81,7 +81,7 @@ func (j *judge) refusal(r record) {
 		problem = "the text does not explain itself"
 	case code == "wait_timeout" && r.heard.Sub(r.asked) < queueWait:
 		problem = "it has not waited for so long"
-	case !ordinary[code] && !j.excused(r.asked.Add(-aftermath), r.heard, nil):
+	case !ordinary[code] && !j.struckIn(r.asked.Add(-aftermath), r.heard, nil):
 		problem = "nothing was broken"
 	}
 	if problem != "" {
@@ -113,17 +113,17 @@ func (j *judge) mayEnd(r record) bool {
 			worker = append(worker, target{"worker", n})
 		}
 	}
-	from, till := r.asked, r.ended
-	if j.excused(from, till, deadly, append(worker, proxy)...) {
+	if j.struckIn(r.asked, r.ended, deadly, append(worker, proxy)...) {
 		return true
 	}
-	silentProxy := j.excused(from, till, silencing, proxy) || j.excused(from, till, nil, target{"proxy–redis", r.proxy})
+	// Both ends of a session of which nobody has heard for a lease are taken for gone.
+	from := r.asked.Add(-aftermath)
+	silent := j.struckIn(from, r.ended, silencing, proxy) || j.struckIn(from, r.ended, nil, target{"proxy–redis", r.proxy})
 	for _, w := range worker {
-		if j.excused(from, till, tearing, target{"–worker", w.n}) {
+		if j.struckIn(r.asked, r.ended, tearing, target{"–worker", w.n}) {
 			return true
 		}
-		// Both ends of a session that nobody has heard of for a lease are taken for gone.
-		if silentProxy && (j.excused(from, till, silencing, w) || j.excused(from, till, nil, target{"worker–redis", w.n})) {
+		if silent && (j.struckIn(from, r.ended, silencing, w) || j.struckIn(from, r.ended, nil, target{"worker–redis", w.n})) {
 			return true
 		}
 	}
@@ -137,11 +137,14 @@ var (
 	tearing   = []fault{cut, reset, blackHole, shutUp, shutDown}
 )
 
-// excused tells whether one of the faults (nil: any) struck one of the targets
+// notice is how long a fault may be over before a program has noticed it.
+const notice = time.Second
+
+// struckIn tells whether one of the faults (nil: any) struck one of the targets
 // (none: any) in a time.
-func (j *judge) excused(from, till time.Time, by []fault, targets ...target) bool {
+func (j *judge) struckIn(from, till time.Time, by []fault, targets ...target) bool {
 	return slices.ContainsFunc(j.struck, func(s struck) bool {
-		return s.from.Before(till) && s.till.Add(aftermath).After(from) &&
+		return s.from.Before(till) && s.till.Add(notice).After(from) &&
 			(by == nil || slices.Contains(by, s.fault)) && (targets == nil || slices.Contains(targets, s.target))
 	})
 }

@@ -119,9 +119,14 @@ func (w *world) play(p plan) {
 		// their order on a machine that is behind.
 		w.turns[s.target].Lock()
 		all.Go(func() {
-			defer w.turns[s.target].Unlock()
 			from := time.Now()
 			w.strike(s)
+			w.turns[s.target].Unlock()
+			if s.what == "proxy" {
+				// One that starts takes clients only when it has reached Redis.
+				at := w.proxies[s.n].Address
+				harness.Await(w.tb, s.target.String()+" listens again", func() bool { return harness.Listens(at) })
+			}
 			w.mu.Lock()
 			w.struck = append(w.struck, struck{s, from, time.Now()})
 			w.mu.Unlock()
