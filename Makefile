@@ -98,6 +98,13 @@ sim: ## play a pool of 1,000 virtual workers with 20,000 waiting clients, of whi
 	@deploy/local/install.sh redis
 	@cd tests/integration && PWDIST_SIM=full PWDIST_SIM_SEED='$(SIM_SEED)' go test -count=1 -timeout 10m -v -run '^TestSimulation$$' ./load/sim
 
+# CHAOS_RACE=1 builds everything with the race detector, which needs a machine for itself.
+.PHONY: chaos
+chaos: ## kill, freeze and cut off the parts of a pool under load, and check what it did: DURATION=60s SEED=1
+	@deploy/local/install.sh redis browser node playwright clients-node
+	@cd tests/integration && CHAOS_DURATION='$(or $(DURATION),60s)' CHAOS_SEED='$(SEED)' \
+	go test $(if $(CHAOS_RACE),-race) -count=1 -timeout 120m -v -run '^TestChaos$$' ./chaos
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
 	@$(call each,$(GOLANGCI) run --allow-parallel-runners --config '$(CURDIR)/.golangci.yml' ./...)

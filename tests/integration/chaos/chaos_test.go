@@ -19,13 +19,13 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute: not with -short")
 	}
-	s, during := size{proxies: 2, workers: 3, slots: 20, clients: 80}, 8*time.Second
+	s, during := size{proxies: 2, workers: 3, slots: 20, clients: 80}, 6*time.Second
 	if text := os.Getenv("CHAOS_DURATION"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			t.Fatalf("CHAOS_DURATION: %v", err)
 		}
-		s, during = size{proxies: 3, workers: 6, slots: 40, clients: 300}, d
+		s, during = size{proxies: 3, workers: 6, slots: 40, clients: 300, real: 1}, d
 	}
 	seed := rand.Uint64N(1_000_000)
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
@@ -40,9 +40,11 @@ func TestChaos(t *testing.T) {
 
 	w := newWorld(t, s)
 	c := newCrowd(w, seed)
-	w.play(p)
+	stock := newStock(w)
+	w.play(p, during)
 	records := c.finish()
 	w.settle()
+	stock.finish(t)
 	last := c.fill((s.workers - 1) * s.slots)
 	left := w.quiet()
 	for _, odd := range w.release() {

@@ -192,8 +192,8 @@ func (j *judge) names() {
 		owner[r.session], sessions[r.name] = r.name, r.session
 	}
 	for _, e := range j.events {
-		if e.Session == nil {
-			continue
+		if e.Session == nil || e.Session.Name == "" {
+			continue // stock clients give none
 		}
 		id, name := e.Session.ID, e.Session.Name
 		if other, ok := sessions[name]; ok && other != id {
@@ -216,7 +216,6 @@ func (j *judge) told() {
 	type story struct {
 		starts, ends int
 		end          event.Event
-		workers      map[string]bool
 	}
 	stories := map[string]*story{}
 	for _, e := range j.events {

@@ -75,13 +75,13 @@ func (t target) faults() []fault {
 type strike struct {
 	target
 
-	fault fault
-	at    time.Duration // since the beginning
-	for_  time.Duration
+	fault  fault
+	at     time.Duration // since the beginning
+	length time.Duration
 }
 
 func (s strike) String() string {
-	return fmt.Sprintf("%6.2fs %-14s %s for %.2fs", s.at.Seconds(), s.target, s.fault, s.for_.Seconds())
+	return fmt.Sprintf("%6.2fs %-14s %s for %.2fs", s.at.Seconds(), s.target, s.fault, s.length.Seconds())
 }
 
 // plan is what happens in a run, in the order of its beginnings.
@@ -98,6 +98,7 @@ func (p plan) String() string {
 // size of a pool.
 type size struct {
 	proxies, workers, slots, clients int
+	real                             int // further workers, with a real browser for stock clients
 }
 
 func (s size) targets() []target {
@@ -105,7 +106,7 @@ func (s size) targets() []target {
 	for i := range s.proxies {
 		all = append(all, target{"proxy", i}, target{"proxy–redis", i})
 	}
-	for i := range s.workers {
+	for i := range s.workers + s.real {
 		all = append(all, target{"worker", i}, target{"worker", i}, target{"worker–redis", i}, target{"–worker", i})
 	}
 	return all
@@ -135,7 +136,7 @@ func newPlan(seed uint64, s size, during time.Duration) plan {
 			continue
 		}
 		busy[to] = at + length
-		p = append(p, strike{target: to, fault: f, at: at, for_: length})
+		p = append(p, strike{target: to, fault: f, at: at, length: length})
 	}
 }
 
@@ -148,7 +149,7 @@ func TestASeedIsAPlan(t *testing.T) {
 	until := map[target]time.Duration{}
 	for _, s := range newPlan(7, s, 20*time.Minute) {
 		require.GreaterOrEqual(t, s.at, until[s.target], "%s is struck twice at once", s)
-		until[s.target] = s.at + s.for_
+		until[s.target] = s.at + s.length
 		seen[s.what+": "+string(s.fault)] = true
 	}
 	for _, to := range s.targets() {

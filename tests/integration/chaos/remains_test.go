@@ -28,9 +28,9 @@ func (w *world) remains() []string {
 		}
 		alive[name] = len(ids)
 	}
-	if alive["workers"] != w.size.workers || alive["proxies"] != w.size.proxies {
+	if alive["workers"] != len(w.workers) || alive["proxies"] != w.size.proxies {
 		found = append(found, fmt.Sprintf("%d workers and %d proxies, of which %d and %d run",
-			alive["workers"], alive["proxies"], w.size.workers, w.size.proxies))
+			alive["workers"], alive["proxies"], len(w.workers), w.size.proxies))
 	}
 	slices.Sort(all)
 	for _, key := range all {

@@ -89,11 +89,11 @@ func (u *unit) terminateNow() {
 	}
 }
 
-// server is the process that stands in for the worker's Playwright server.
-func (u *unit) server() (harness.Proc, bool) {
+// browser is the process of the worker's browser, or what stands in for it.
+func (u *unit) browser() (harness.Proc, bool) {
 	self, _ := os.Executable()
 	for _, p := range u.Process().Descendants() {
-		if strings.HasPrefix(p.Command, self) {
+		if strings.HasPrefix(p.Command, self) || strings.Contains(p.Command, "--remote-debugging-pipe") && !strings.Contains(p.Command, "--type=") {
 			return p, true
 		}
 	}

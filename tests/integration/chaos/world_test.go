@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -34,7 +35,6 @@ type world struct {
 	proxies, workers []*unit
 	links            map[target]*faults.Link
 	homes            map[string]int // a worker's Playwright folder → which worker
-	turns            map[target]*sync.Mutex
 
 	mu     sync.Mutex
 	struck []struck
@@ -48,7 +48,7 @@ type struck struct {
 
 func newWorld(tb testing.TB, s size) *world {
 	tb.Helper()
-	w := &world{tb: tb, size: s, links: map[target]*faults.Link{}, homes: map[string]int{}, turns: map[target]*sync.Mutex{}}
+	w := &world{tb: tb, size: s, links: map[target]*faults.Link{}, homes: map[string]int{}}
 	// Before the pool's own cleanup is registered, which needs the links.
 	tb.Cleanup(func() {
 		for _, l := range w.links {
@@ -57,9 +57,6 @@ func newWorld(tb testing.TB, s size) *world {
 	})
 	w.Pool = harness.NewEmpty(tb, harness.Options{Common: harness.Settings{"log.level": "info", "drain": "2s"}})
 	w.Redis.Persist(tb)
-	for _, to := range s.targets() {
-		w.turns[to] = &sync.Mutex{}
-	}
 	self, err := os.Executable()
 	require.NoError(tb, err)
 	dir := tb.TempDir()
@@ -70,29 +67,38 @@ func newWorld(tb testing.TB, s size) *world {
 		w.proxies = append(w.proxies, supervise(tb, s, false))
 	}
 	for i := range s.workers {
-		playwright := filepath.Join(dir, fmt.Sprintf("worker%d", i+1))
-		require.NoError(tb, standin.WritePlaywright(playwright, self))
-		home := filepath.Join(playwright, "node_modules", "playwright-core")
-		w.homes[home] = i
-		port := harness.Port(tb)
-		at := fmt.Sprintf("127.0.0.1:%d", port)
-		lifetime := "0"
-		if i == s.workers-1 {
-			lifetime = fmt.Sprint(5 * s.slots)
-		}
-		s := w.AddWorker(tb, harness.Settings{
-			"redis.url": w.toRedis("worker–redis", i), "listen": at, "advertise": w.link(target{"–worker", i}, at),
-			"slots": fmt.Sprint(s.slots), "lifetime.sessions": lifetime,
-			"browser.type": standInBrowser, "browser.executable": self, "playwright.dir": playwright,
-			// It echoes: it can open no page of a probe, and what it is sent is not Playwright's protocol.
-			"browser.probe_interval": "0", "guard.enabled": "false",
-		})
-		w.workers = append(w.workers, supervise(tb, s, lifetime != "0"))
+		w.addStandIn(i, filepath.Join(dir, fmt.Sprintf("worker%d", i+1)), self)
+	}
+	for range s.real {
+		w.addWorker(harness.Settings{"slots": "3", "lifetime.sessions": "0"})
 	}
 	for _, u := range w.units() {
 		u.AwaitReady(tb)
 	}
 	return w
+}
+
+// addStandIn adds a worker before a stand-in for Playwright, which gets a folder.
+func (w *world) addStandIn(n int, folder, program string) {
+	require.NoError(w.tb, standin.WritePlaywright(folder, program))
+	w.homes[filepath.Join(folder, "node_modules", "playwright-core")] = n
+	lifetime := 0
+	if n == w.size.workers-1 {
+		lifetime = 5 * w.size.slots
+	}
+	w.addWorker(harness.Settings{
+		"slots": strconv.Itoa(w.size.slots), "lifetime.sessions": strconv.Itoa(lifetime),
+		"browser.type": standInBrowser, "browser.executable": program, "playwright.dir": folder,
+		// It echoes: it can open no page of a probe, and what it is sent is not Playwright's protocol.
+		"browser.probe_interval": "0", "guard.enabled": "false",
+	})
+}
+
+func (w *world) addWorker(more harness.Settings) {
+	n, at := len(w.workers), fmt.Sprintf("127.0.0.1:%d", harness.Port(w.tb))
+	more["redis.url"] = w.toRedis("worker–redis", n)
+	more["listen"], more["advertise"] = at, w.link(target{"–worker", n}, at)
+	w.workers = append(w.workers, supervise(w.tb, w.AddWorker(w.tb, more), more["lifetime.sessions"] != "0"))
 }
 
 func (w *world) units() []*unit { return append(append([]*unit{}, w.proxies...), w.workers...) }
@@ -108,35 +114,48 @@ func (w *world) toRedis(what string, n int) string {
 	return "redis://" + w.link(target{what, n}, w.Redis.Address) + "/0"
 }
 
-// play carries out a plan and returns when all is healed.
-func (w *world) play(p plan) {
+// play carries out a plan and returns when all is healed. What strikes one
+// target does so in turn; on a machine that is too slow for that, what would
+// begin after the plan's time is left out.
+func (w *world) play(p plan, during time.Duration) {
 	w.begin = time.Now()
-	var all sync.WaitGroup
+	turns := map[target]plan{}
 	for _, s := range p {
-		wait := time.NewTimer(time.Until(w.begin.Add(s.at)))
-		<-wait.C
-		// Taken here and not in the goroutine, so that strikes at one target keep
-		// their order on a machine that is behind.
-		w.turns[s.target].Lock()
+		turns[s.target] = append(turns[s.target], s)
+	}
+	var all sync.WaitGroup
+	for _, turn := range turns {
 		all.Go(func() {
-			from := time.Now()
-			w.strike(s)
-			w.turns[s.target].Unlock()
-			if s.what == "proxy" {
-				// One that starts takes clients only when it has reached Redis.
-				at := w.proxies[s.n].Address
-				harness.Await(w.tb, s.target.String()+" listens again", func() bool { return harness.Listens(at) })
+			for _, s := range turn {
+				wait := time.NewTimer(time.Until(w.begin.Add(s.at)))
+				<-wait.C
+				if time.Since(w.begin) > during {
+					return
+				}
+				from := time.Now()
+				w.strike(s)
+				all.Go(func() { w.note(struck{s, from, time.Now()}) })
 			}
-			w.mu.Lock()
-			w.struck = append(w.struck, struck{s, from, time.Now()})
-			w.mu.Unlock()
 		})
 	}
 	all.Wait()
 }
 
+// note writes down a strike when what it struck is there again.
+func (w *world) note(s struck) {
+	if s.what == "proxy" {
+		// One that starts takes clients only when it has reached Redis, which is struck as well.
+		at := w.proxies[s.n].Address
+		harness.AwaitWithin(w.tb, 10*harness.Patience, s.target.String()+" listens again", func() bool { return harness.Listens(at) })
+		s.till = time.Now()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.struck = append(w.struck, s)
+}
+
 func (w *world) strike(s strike) {
-	last := time.NewTimer(s.for_)
+	last := time.NewTimer(s.length)
 	defer last.Stop()
 	switch s.what {
 	case "redis":
@@ -187,11 +206,11 @@ func (w *world) strikeUnit(u *unit, f fault, last <-chan time.Time) {
 		<-last
 		p.Signal(w.tb, syscall.SIGCONT)
 	case killBrowser:
-		if p, ok := u.server(); ok {
+		if p, ok := u.browser(); ok {
 			_ = p.Kill() // it may just have ended
 		}
 	case stopBrowser:
-		if p, ok := u.server(); ok && syscall.Kill(p.PID, syscall.SIGSTOP) == nil {
+		if p, ok := u.browser(); ok && syscall.Kill(p.PID, syscall.SIGSTOP) == nil {
 			<-last
 			if p.Alive() {
 				_ = syscall.Kill(p.PID, syscall.SIGCONT)
