@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -69,33 +70,37 @@ func (c *crowd) finish() []record {
 	return c.records
 }
 
-// fill has so many clients come at once, each of which stays until all are in,
-// and returns their records: a slot that has leaked leaves one of them outside.
-func (c *crowd) fill(n int) []record {
-	var in, all sync.WaitGroup
-	in.Add(n)
-	records := make([]record, n)
-	for i := range n {
+// fill has clients take n slots at once, each of which stays until all are
+// taken, and more clients who wait for one of them, and returns their records:
+// a slot that has leaked, or a wake-up that got lost, leaves somebody outside.
+func (c *crowd) fill(n, more int) []record {
+	var all sync.WaitGroup
+	var in atomic.Int64
+	full := make(chan struct{})
+	records := make([]record, n+more)
+	for i := range records {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(c.seed, uint64(1_000_000+i)))
-			once := sync.OnceFunc(in.Done)
-			defer once()
 			v := &visitor{query: fmt.Sprintf("&timeout=%d", (silence / 2).Milliseconds()), random: r}
 			v.name = fmt.Sprintf("last-%d", i)
 			v.stay = func(t *talk) error {
 				if err := t.who(); err != nil {
 					return err
 				}
-				once()
-				in.Wait()
+				if in.Add(1) == int64(n) {
+					close(full)
+				}
+				if err := t.pause(silence, full); err != nil {
+					return err
+				}
+				if in.Load() < int64(n) {
+					return &endError{hung, "the slots were never all taken"}
+				}
 				return t.echoes(r, true)
 			}
 			v.proxy = i % c.w.size.proxies
 			v.address = c.w.proxies[v.proxy].Address
 			records[i] = v.visit()
-			if records[i].outcome != granted {
-				once()
-			}
 		})
 	}
 	all.Wait()
