@@ -42,7 +42,7 @@ func TestChaos(t *testing.T) {
 	c := newCrowd(w, seed)
 	stock := newStock(w)
 	w.play(p, during)
-	records := c.finish()
+	c.finish()
 	w.settle()
 	stock.finish(t)
 	last := c.fill((s.workers-1)*s.slots, s.slots+10) // the last worker may be retiring
@@ -59,7 +59,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	j := &judge{
-		size: s, homes: w.homes, struck: w.struck, records: append(records, last...), events: w.Snapshot(t).Events,
+		size: s, homes: w.homes, struck: w.struck, records: c.all(), events: w.Snapshot(t).Events,
 	}
 	const most = 20 // one bug shows in many sessions
 	problems := j.verdict()

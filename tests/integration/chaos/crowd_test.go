@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,48 +62,61 @@ func (c *crowd) over(v *visitor, proxy int) record {
 	return r
 }
 
-// finish lets the clients end what they do and returns what they have written.
-func (c *crowd) finish() []record {
+// finish lets the clients end what they do.
+func (c *crowd) finish() {
 	close(c.stop)
 	c.clients.Wait()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.records
 }
 
 // fill has clients take n slots at once, each of which stays until all are
-// taken, and more clients who wait for one of them, and returns their records:
-// a slot that has leaked, or a wake-up that got lost, leaves somebody outside.
+// taken, and more clients who wait for one of them: a slot that has leaked, or a
+// wake-up that got lost, leaves somebody outside. Clients that are told to try
+// again do. It returns the last record of each.
 func (c *crowd) fill(n, more int) []record {
 	var all sync.WaitGroup
 	var in atomic.Int64
 	full := make(chan struct{})
+	stay := func(r *rand.Rand) func(*talk) error {
+		return func(t *talk) error {
+			if err := t.who(); err != nil {
+				return err
+			}
+			if in.Add(1) == int64(n) {
+				close(full)
+			}
+			if err := t.pause(silence, full); err != nil {
+				return err
+			}
+			if in.Load() < int64(n) {
+				return &endError{hung, "the slots were never all taken"}
+			}
+			return t.echoes(r, true)
+		}
+	}
 	records := make([]record, n+more)
+	end := time.Now().Add(silence)
 	for i := range records {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(c.seed, uint64(1_000_000+i)))
-			v := &visitor{query: fmt.Sprintf("&timeout=%d", (silence / 2).Milliseconds()), random: r}
-			v.name = fmt.Sprintf("last-%d", i)
-			v.stay = func(t *talk) error {
-				if err := t.who(); err != nil {
-					return err
+			for visit := 0; ; visit++ {
+				v := &visitor{query: fmt.Sprintf("&timeout=%d", (silence / 2).Milliseconds()), random: r, stay: stay(r)}
+				v.name = fmt.Sprintf("last-%d-%d", i, visit)
+				records[i] = c.over(v, i%c.w.size.proxies)
+				if records[i].outcome != refused || time.Now().After(end) {
+					return
 				}
-				if in.Add(1) == int64(n) {
-					close(full)
-				}
-				if err := t.pause(silence, full); err != nil {
-					return err
-				}
-				if in.Load() < int64(n) {
-					return &endError{hung, "the slots were never all taken"}
-				}
-				return t.echoes(r, true)
+				again := time.NewTimer(200 * time.Millisecond)
+				<-again.C
 			}
-			v.proxy = i % c.w.size.proxies
-			v.address = c.w.proxies[v.proxy].Address
-			records[i] = v.visit()
 		})
 	}
 	all.Wait()
 	return records
+}
+
+// all is what has been written down so far.
+func (c *crowd) all() []record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.records)
 }

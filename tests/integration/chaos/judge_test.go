@@ -56,12 +56,16 @@ func (j *judge) answered(r record) {
 	}
 }
 
-// refusals that a client can be given without a fault.
-var ordinary = map[string]bool{"queue_full": true, "wait_timeout": true}
+// Refusals that a client can be given without a fault: the last ones because a
+// machine on which everything takes seconds is like one that is broken.
+var ordinary = map[string]bool{
+	"queue_full": true, "wait_timeout": true,
+	"lost": true, "dial_failed": true, "redis_unavailable": true, "lease_expired": true,
+}
 
 // aftermath is how long a fault that is over may show: a lease, in which
 // something that had gone is still counted on.
-const aftermath = 6 * time.Second
+const aftermath = 8 * time.Second
 
 // refusal: it says why, in a form that clients understand, and that it is worth
 // to try again, since nobody has asked for what cannot be.
@@ -116,18 +120,30 @@ func (j *judge) mayEnd(r record) bool {
 	if j.struckIn(r.asked, r.ended, deadly, append(worker, proxy)...) {
 		return true
 	}
-	// Both ends of a session of which nobody has heard for a lease are taken for gone.
-	from := r.asked.Add(-aftermath)
-	silent := j.struckIn(from, r.ended, silencing, proxy) || j.struckIn(from, r.ended, nil, target{"proxy–redis", r.proxy})
-	for _, w := range worker {
-		if j.struckIn(r.asked, r.ended, tearing, target{"–worker", w.n}) {
-			return true
-		}
-		if silent && (j.struckIn(from, r.ended, silencing, w) || j.struckIn(from, r.ended, nil, target{"worker–redis", w.n})) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(worker, func(w target) bool {
+		return j.struckIn(r.asked, r.ended, tearing, target{"–worker", w.n}) || j.outOfSight(r, w)
+	})
+}
+
+// mayGoUntold tells whether the worker of a session with a good end may not
+// have told of that: it died while it still had to, or something else could
+// take the session for ended just before.
+func (j *judge) mayGoUntold(r record) bool {
+	n, late := j.homes[r.home], r.ended.Add(untold)
+	return j.struckIn(r.ended, late, deadly, target{"worker", n}) || j.struckIn(r.ended, late, tearing, target{"–worker", n}) ||
+		j.outOfSight(r, target{"worker", n})
+}
+
+// untold is for how long an end may wait to be told, while Redis is away and
+// all are busy after that.
+const untold = 15 * time.Second
+
+// outOfSight tells whether both ends of a session may have been taken for gone,
+// because nobody heard of them for a lease.
+func (j *judge) outOfSight(r record, worker target) bool {
+	from, till, proxy := r.asked.Add(-aftermath), r.ended.Add(notice), target{"proxy", r.proxy}
+	return (j.struckIn(from, till, nil, proxy) || j.struckIn(from, till, nil, target{"proxy–redis", r.proxy})) &&
+		(j.struckIn(from, till, silencing, worker) || j.struckIn(from, till, nil, target{"worker–redis", worker.n}))
 }
 
 // Kinds of faults by what they do to sessions and to clients.
@@ -254,7 +270,7 @@ func (j *judge) told() {
 			j.reportf("I6: the server %s served sessions of the workers %s and %s", r.server, before, worker)
 		}
 		workers[r.server] = worker
-		if r.ending != goodbye || j.mayEnd(r) {
+		if r.ending != goodbye || j.mayGoUntold(r) {
 			continue
 		}
 		if got := s.end.Session; got.Reason != event.ReasonClientClosed || got.MessagesUp != r.sent {

@@ -47,7 +47,7 @@ func TestTheJudgeFinds(t *testing.T) {
 			j.records = append(j.records, r)
 		}, "follow the answer"},
 		"a refusal for a fault that was not": {func(j *judge) {
-			j.records = append(j.records, refusalOf("dial_failed", "playwright-distributed: no [dial_failed]"))
+			j.records = append(j.records, refusalOf("draining", "playwright-distributed: no [draining]"))
 		}, "nothing was broken"},
 		"a wait that was cut short": {func(j *judge) {
 			j.records = append(j.records, refusalOf("wait_timeout", "playwright-distributed: no [wait_timeout]"))

@@ -55,14 +55,16 @@ func newWorld(tb testing.TB, s size) *world {
 			l.Close()
 		}
 	})
-	w.Pool = harness.NewEmpty(tb, harness.Options{Common: harness.Settings{"log.level": "info", "drain": "2s"}})
+	w.Pool = harness.NewEmpty(tb, harness.Options{Common: harness.Settings{
+		"log.level": "info", "drain": "2s", "timing.process_lease": "6s", "timing.start_lease": "8s",
+	}})
 	w.Redis.Persist(tb)
 	self, err := os.Executable()
 	require.NoError(tb, err)
 	dir := tb.TempDir()
 	for i := range s.proxies {
 		s := w.AddProxy(tb, harness.Settings{
-			"redis.url": w.toRedis("proxy–redis", i), "queue.wait": queueWait.String(), "dial.timeout": "2s",
+			"redis.url": w.toRedis("proxy–redis", i), "queue.wait": queueWait.String(),
 		})
 		w.proxies = append(w.proxies, supervise(tb, s, false))
 	}
