@@ -21,7 +21,10 @@ import (
 // Programs of a release that keeps other data are started on a pool that is in
 // use. They end at once and say why and what to do; the pool does not notice.
 func TestAnotherReleaseIsKeptOut(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"slots": "1"}})
+	p := harness.New(t, harness.Options{
+		Workers: 1, Worker: harness.Settings{"slots": "1"},
+		Proxy: harness.Settings{"queue.wait": "10m", "queue.max_wait": "10m"}, // the other release may have to be built meanwhile
+	})
 	b := harness.Connect(t, p.URL("name=running"))
 	page := b.OpenPage(t, "http://example.com/")
 	p.Log.AwaitSession(t, "running", event.SessionStarted)
@@ -71,6 +74,7 @@ func members(t *testing.T, p *harness.Pool, zsets ...string) (all []string) {
 // are, who comes now is served by the next release, and nobody is refused.
 func TestUpgradeBeside(t *testing.T) {
 	socket := harness.Settings{"handover.socket": filepath.Join(t.TempDir(), "handover.sock")}
+	socket["queue.wait"], socket["queue.max_wait"] = "10m", "10m"
 	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"slots": "1"}, Proxy: socket})
 	b := harness.Connect(t, p.URL("name=running"))
 	page := b.OpenPage(t, "http://example.com/")
