@@ -63,7 +63,7 @@ var groups = []struct {
 func TestFaults(t *testing.T) {
 	what := os.Getenv("PWDIST_FAULTS")
 	if what == "" {
-		t.Skip("takes a quarter of an hour: run make faults")
+		t.Skip("takes ten minutes: run make faults")
 	}
 	harness.NeedBrowser(t)
 	runs := 3
