@@ -50,11 +50,22 @@ func newScratch(base string, log *zap.Logger) (*scratch, error) {
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
 	s := &scratch{root: root, log: log}
-	if s.lock, err = lock(filepath.Join(root, lockName)); err != nil {
+	if err := s.claim(); err != nil {
 		s.close()
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
 	return s, nil
+}
+
+// claim takes the lock. Its file gets the name under which others look for it
+// only when it is locked: between making and locking it, a worker that starts
+// at the same time would take this one for dead.
+func (s *scratch) claim() (err error) {
+	path := filepath.Join(s.root, lockName)
+	if s.lock, err = lock(path + ".new"); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // child names the directory of one server.

@@ -2,9 +2,11 @@ package browser
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,4 +80,24 @@ func TestALongTempDirDoesNotMatter(t *testing.T) {
 	require.NoError(t, err)
 	defer s.close()
 	require.LessOrEqual(t, len(filepath.Join(s.child(999_999), socketName)), maxSocketPath)
+}
+
+// Of workers that start at one time on one machine, none takes the directory
+// of another for one that was left.
+func TestWorkersThatStartTogetherLeaveEachOtherAlone(t *testing.T) {
+	base := t.TempDir()
+	for range 20 {
+		var all sync.WaitGroup
+		made := make([]*scratch, 16)
+		errs := make([]error, len(made))
+		for i := range made {
+			all.Go(func() { made[i], errs[i] = newScratch(base, zap.NewNop()) })
+		}
+		all.Wait()
+		require.NoError(t, errors.Join(errs...))
+		for _, s := range made {
+			require.DirExists(t, s.root)
+			s.close()
+		}
+	}
 }
