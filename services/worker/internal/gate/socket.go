@@ -93,14 +93,14 @@ func (s *socket) tryRead(fd uintptr) bool {
 		s.in.buf, _ = buffers.Get().(*buffer)
 	}
 	for {
-		n, err := syscall.Read(int(fd), s.in.buf[:])
+		n, err := receiveNow(fd, s.in.buf[:])
 		switch {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
 			s.release()
 			return false
-		case err != nil:
+		case err != 0:
 			s.release()
 			s.in.err = os.NewSyscallError("read", err)
 		case n == 0:
@@ -144,12 +144,12 @@ func (s *socket) send(p []byte, stall time.Duration) error {
 func (s *socket) tryWrite(fd uintptr) bool {
 	o := &s.out
 	for len(o.rest) > 0 {
-		n, err := syscall.Write(int(fd), o.rest)
+		n, err := sendNow(fd, o.rest)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			return o.moved || !o.wait
-		case err != nil:
+		case err != 0:
 			o.err = os.NewSyscallError("write", err)
 			return true
 		default:
