@@ -62,6 +62,8 @@ type Gate struct {
 	pool    Pool
 	browser Browser
 	slots   chan struct{}
+	proxies acquaintances
+	spare   spare
 
 	listener net.Listener
 	tasks    sync.WaitGroup
@@ -131,6 +133,7 @@ func (g *Gate) Stop(ctx context.Context) error {
 	}
 	g.mu.Unlock()
 	g.cancel()
+	g.spare.close()
 	err := g.Close(ctx)
 	g.tasks.Wait()
 	return err

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -68,122 +67,49 @@ func (g *Gate) serve(c net.Conn) {
 
 // opened is a session that has started.
 type opened struct {
-	session    state.Serving
-	relay      *relay
-	generation int
-	began      time.Time
+	session  state.Serving
+	relay    *relay
+	endpoint browser.Endpoint
+	began    time.Time
 }
 
 // unlock asks pool and server, in the order in which a no costs least: nothing
-// reaches the browser before the pool knows the session, and nothing is
-// started before the browser has said yes.
+// of a stranger reaches the server before the pool knows the session, and
+// nothing is started before the browser has said yes.
 func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, error) {
 	began := time.Now()
 	ctx, done := context.WithDeadline(g.base, began.Add(openTime))
 	defer done()
-	server, endpoint, err := g.reach(ctx, q)
+	s, err := g.knock(ctx, q, began)
 	if err != nil {
 		return nil, err
 	}
-	answer, out, err := shake(server, began, q.forward(endpoint.Path, g.o.Guard != nil))
-	if err != nil {
-		_ = server.Close()
-		return nil, err
-	}
+	server := s.socket
 	r := newRelay(client, server, g.o.Stall, g.o.Metrics)
 	r.watch(g.o.Guard, g.refusals(q.session.Session))
 	if err := g.claim(ctx, q, r); err != nil {
 		_ = server.Close()
+		g.proxies.forget(q.session.Proxy)
 		return nil, err
 	}
-	r.up.early, r.down.early = rest(in), rest(out)
+	g.proxies.meet(q.session.Proxy)
+	r.up.early, r.down.early = rest(in), rest(s.in)
 	client.limitSilence(g.o.Stall)
 	_ = client.SetDeadline(time.Time{})
 	_ = server.SetDeadline(time.Time{})
-	if err := client.send(answer, g.o.Stall); err != nil {
+	if err := client.send(s.yes, g.o.Stall); err != nil {
 		// It has started, so it has to end like any other.
 		r.because(clientClosed)
 		r.cut()
 	}
 	g.o.Metrics.opening.Observe(time.Since(began).Seconds())
 	g.o.Metrics.started.Inc()
-	return &opened{session: q.session, relay: r, generation: endpoint.Generation, began: time.Now()}, nil
-}
-
-// reach connects to the server while it asks the pool whether this session may.
-func (g *Gate) reach(ctx context.Context, q request) (*socket, browser.Endpoint, error) {
-	endpoint, up := g.browser.Current()
-	if !up {
-		return nil, endpoint, refusal.New(refusal.BrowserDown, "")
-	}
-	type verdict struct {
-		ok  bool
-		err error
-	}
-	asked := make(chan verdict, 1)
-	go func() {
-		ok, err := g.pool.Check(ctx, q.session.Session, q.session.Attempt)
-		asked <- verdict{ok, err}
-	}()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", endpoint.Socket)
-	v := <-asked
-	switch {
-	case v.err != nil:
-		err = unreachable(v.err)
-	case !v.ok:
-		err = refusal.New(refusal.NoAssignment, "")
-	case err != nil:
-		g.o.Log.Warn("cannot reach the Playwright server", zap.Error(err))
-		err = refusal.New(refusal.BrowserDown, "")
-	}
-	if err != nil {
-		if c != nil {
-			_ = c.Close()
-		}
-		return nil, endpoint, err
-	}
-	server, err := newSocket(c)
-	return server, endpoint, err
+	return &opened{session: q.session, relay: r, endpoint: s.endpoint, began: time.Now()}, nil
 }
 
 // unreachable is the refusal for a call to the pool that failed.
 func unreachable(err error) error {
 	return fmt.Errorf("%w (%w)", refusal.New(refusal.RedisUnavailable, ""), err)
-}
-
-// answered is a no of the Playwright server, which goes to the client as it is.
-type answered struct {
-	status int
-	raw    []byte
-}
-
-func (a *answered) Error() string {
-	return "the Playwright server answered " + strconv.Itoa(a.status)
-}
-
-// shake passes the handshake on and returns the server's yes, with the reader
-// in which more may be waiting.
-func shake(server *socket, began time.Time, handshake []byte) (answer []byte, out *bufio.Reader, err error) {
-	_ = server.SetDeadline(began.Add(openTime))
-	out = bufio.NewReaderSize(server, 1024)
-	_, err = server.Write(handshake)
-	if err == nil {
-		answer, err = readHead(out)
-	}
-	status := 0
-	if err == nil {
-		status, err = statusOf(answer)
-	}
-	switch {
-	case err != nil:
-		return nil, nil, fmt.Errorf("%w (%w)", refusal.New(refusal.BrowserDown, ""), err)
-	case status != http.StatusSwitchingProtocols:
-		// It closes the connection behind it.
-		body, _ := io.ReadAll(io.LimitReader(out, maxRefusal))
-		return nil, nil, &answered{status: status, raw: append(answer, body...)}
-	}
-	return answer, out, nil
 }
 
 // claim starts the session at the pool.
@@ -220,13 +146,16 @@ func (g *Gate) run(o *opened) {
 	// to the next session in the same breath.
 	g.freeSlot()
 	if reason == serverGone {
-		reason = g.judge(o.generation)
+		reason = g.judge(o.endpoint.Generation)
 	}
 	counts := o.relay.counts()
 	g.o.Metrics.ended.WithLabelValues(reason).Inc()
 	log.Debug("session ended", zap.String("reason", reason), zap.Duration("active", ended.Sub(o.began).Round(time.Millisecond)),
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
+	if g.proxies.know(o.session.Proxy) {
+		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint.Socket) })
+	}
 	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})
 }
 
