@@ -16,21 +16,33 @@ import (
 const slots = 5
 
 // benchE2E measures what a user sees: sessions in a real Chromium, through the
-// pool and directly, which take turns.
+// pool and directly, which take turns. Two more ways tell what the figures are
+// worth: a second direct server, which ought to differ in nothing, and two
+// HAProxies before the first, which is as many hops as the pool has.
 func benchE2E(t *testing.T) {
 	r := newRig(t)
 	chromium := findChromium(t)
 	r.realWorker(chromium)
 	proxy := r.proxy()
+	direct := r.launchServer("direct", chromium)
+	hops := r.haproxy(r.haproxy(direct).address).address
+	ways := []target{
+		{name: "through the pool", address: proxy.address}, {name: "direct", address: direct + wsPath},
+		{name: "direct, another server", address: r.launchServer("another", chromium) + wsPath}, {name: "through two HAProxies", address: hops + wsPath},
+	}
+	endpoints := map[string]string{}
+	for _, w := range ways {
+		endpoints[w.name] = "ws://" + w.address
+	}
 	var got map[string]figures
-	node(t, map[string]any{
-		"what": "pages", "count": 10 * rounds(t),
-		"endpoints": map[string]string{"pool": "ws://" + proxy.address, "direct": r.launchServer(chromium)},
-	}, &got)
-	pool, direct := got["pool"], got["direct"]
-	pool["connect, ms more"], direct["connect, ms more"] = pool["connect"]-direct["connect"], 0
-	table("End to end in a real Chromium, medians in ms", []target{{name: "through the pool"}, {name: "direct"}}, []figures{pool, direct},
-		row{"connect", "%.1f", ""}, row{"connect, ms more", "%.1f", "≤ 1.5 more"}, row{"firstPage", "%.1f", "≤ 1.02"}, row{"whole", "%.1f", ""})
+	node(t, map[string]any{"what": "pages", "count": 10 * rounds(t), "endpoints": endpoints}, &got)
+	base := got[ways[1].name]
+	for _, i := range []int{0, 2, 3} {
+		more := got[ways[i].name]
+		more["connect, ms more"] = more["connect"] - base["connect"]
+		table("End to end in a real Chromium, medians in ms", []target{ways[i], ways[1]}, []figures{more, base},
+			row{"connect", "%.1f", ""}, row{"connect, ms more", "%.1f", "≤ 1.5 more"}, row{"firstPage", "%.1f", "≤ 1.02"}, row{"whole", "%.1f", ""})
+	}
 }
 
 // benchSteady measures twice as many clients as there are slots, beside as many:
@@ -82,20 +94,23 @@ func (r *rig) realWorker(chromium string) {
 	r.await(p, "the worker is ready", func() bool { _, err := t.get("/readyz"); return err == nil })
 }
 
+// wsPath is where the direct servers have their endpoint.
+const wsPath = "/direct"
+
 // launchServer starts Playwright's own server with the launch options that a
-// worker uses, and returns its URL.
-func (r *rig) launchServer(chromium string) string {
+// worker uses, and returns its address.
+func (r *rig) launchServer(name, chromium string) string {
 	r.tb.Helper()
 	port := harness.Port(r.tb)
 	config, err := json.Marshal(map[string]any{
 		"executablePath": chromium, "headless": true, "chromiumSandbox": false, "args": []string{},
-		"host": "127.0.0.1", "port": port, "wsPath": "/direct",
+		"host": "127.0.0.1", "port": port, "wsPath": wsPath,
 	})
 	require.NoError(r.tb, err)
-	path := filepath.Join(r.dir, "launch.json")
+	path := filepath.Join(r.dir, name+".json")
 	require.NoError(r.tb, os.WriteFile(path, config, 0o600))
 	p := r.start(harness.Command{
-		Name: "launch-server", Path: "node",
+		Name: name, Path: "node",
 		Args: []string{
 			filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/cli.js"), "launch-server",
 			"--browser", "chromium", "--config", path,
@@ -103,7 +118,7 @@ func (r *rig) launchServer(chromium string) string {
 		Env: []string{"TMPDIR=" + r.dir},
 	})
 	r.await(p, "the Playwright server listens", func() bool { return harness.Listens(loopback(port)) })
-	return "ws://" + loopback(port) + "/direct"
+	return loopback(port)
 }
 
 // findChromium names one browser for both ways.

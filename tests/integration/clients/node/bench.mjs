@@ -40,7 +40,9 @@ async function pages({ endpoints, count }) {
   const names = Object.keys(endpoints);
   // The first ones warm everything up and do not count.
   for (let i = -3; i < count; i++) {
+    // Each comes first, last and after each other one in turn.
     names.reverse();
+    if (i % 2) names.push(names.shift());
     for (const name of names) {
       const took = await session(endpoints[name], true);
       if (i >= 0) for (const part in took) all[name][part].push(took[part]);
