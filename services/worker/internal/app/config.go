@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,8 @@ type Browser struct {
 	Headless     bool          `koanf:"headless" doc:"Whether the browser runs without a window."`
 	Args         []string      `koanf:"args" doc:"Further arguments of the browser. As a JSON list where one holds a comma." example:"[\"--lang=en\",\"--window-size=1280,720\"]"`
 	Sandbox      bool          `koanf:"sandbox" doc:"Chromium's own sandbox. It needs user namespaces and does not run as root."`
+	Confine      string        `koanf:"confine" doc:"Whether the kernel (Landlock, seccomp) keeps browser and Playwright server from files that they do not need, and under egress.guard from every connection but the guard's: on, off, or auto for as much as this kernel can."`
+	Files        []string      `koanf:"files" doc:"Files and folders that the browser may read although browser.confine would keep it from them, such as extensions that browser.args name." example:"/srv/extensions"`
 	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
 
 	ProbeInterval time.Duration `koanf:"probe_interval" doc:"Time between probes, which open a page beside the sessions; a browser that fails two in a row is killed and started again. It varies by a fifth. 0 = no probes."`
@@ -92,7 +95,7 @@ func Defaults() Config {
 	return Config{
 		Pool: "default", Listen: ":3131", Slots: 5, Drain: 300 * time.Second, Labels: map[string]string{},
 		Lifetime:   Lifetime{Sessions: 50, Jitter: 0.15},
-		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
+		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, Confine: browser.ConfineAuto, Files: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
 		Guard:      Guard{Enabled: true, CDP: guard.CDPFilter, ClientProxy: refuse},
@@ -147,6 +150,10 @@ func validate(c *Config) error {
 	check(c.Lifetime.Jitter >= 0 && c.Lifetime.Jitter <= 1, "lifetime.jitter must be from 0 to 1, not %g", c.Lifetime.Jitter)
 	types := []string{browser.Chromium, browser.Firefox, browser.WebKit}
 	check(slices.Contains(types, c.Browser.Type), "browser.type must be %s, not %q", strings.Join(types, ", "), c.Browser.Type)
+	check(slices.Contains([]string{browser.ConfineAuto, browser.ConfineOn, browser.ConfineOff}, c.Browser.Confine), "browser.confine must be auto, on or off, not %q", c.Browser.Confine)
+	for _, f := range c.Browser.Files {
+		check(filepath.IsAbs(f), "browser.files: %q is no absolute path", f)
+	}
 	check(c.Browser.StartTimeout >= time.Second, "browser.start_timeout must be at least 1s, not %s", c.Browser.StartTimeout)
 	check(c.Browser.ProbeInterval == 0 || c.Browser.ProbeInterval >= time.Second, "browser.probe_interval must be at least 1s or 0 = off, not %s", c.Browser.ProbeInterval)
 	check(c.Browser.ProbeTimeout >= time.Second, "browser.probe_timeout must be at least 1s, not %s", c.Browser.ProbeTimeout)

@@ -23,6 +23,13 @@ const (
 	WebKit   = "webkit"
 )
 
+// Values of Options.Confine.
+const (
+	ConfineAuto = "auto" // as far as the kernel can
+	ConfineOn   = "on"   // all of it, or the worker does not start
+	ConfineOff  = "off"
+)
+
 // Options say which browser runs and how.
 type Options struct {
 	Type         string // chromium, firefox or webkit
@@ -40,6 +47,9 @@ type Options struct {
 	// EgressPort is the port, on 127.0.0.1, of the HTTP proxy that is the pages'
 	// only way to the network; nil = pages reach whatever this machine reaches.
 	EgressPort func() int
+
+	Confine string   // auto, on or off: whether the kernel keeps server and browser from the rest of this machine
+	Files   []string // files and folders that they read beyond what they need by themselves
 
 	Node          string // path or name of Node.js
 	PlaywrightDir string // holds node_modules/playwright-core; empty = look around

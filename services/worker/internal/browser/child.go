@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +20,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/confine"
 )
 
 const (
@@ -89,7 +90,7 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 		Setpgid:   true,
 		Pdeathsig: syscall.SIGKILL,
 	}
-	return c, c.run()
+	return c, c.run(confinement(o, node, pw, l, dir))
 }
 
 func (c *child) writeConfig(o Options, l launch) (string, error) {
@@ -136,16 +137,16 @@ func environment(environ []string, temp string) []string {
 }
 
 // run starts the process and a goroutine that waits for its end.
-func (c *child) run() error {
+func (c *child) run(rules *confine.Rules) error {
 	stdout, stderr := c.lines(c.said), c.lines(c.complained)
 	c.cmd.Stdout, c.cmd.Stderr = stdout, stderr
 	started := make(chan error, 1)
-	go func() {
-		// Linux sends the parent-death signal when the thread that forked ends,
-		// so that thread belongs to the child for as long as it lives.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := c.cmd.Start()
+	// Linux sends the parent-death signal when the thread that forked ends, so
+	// that thread belongs to the child for as long as it lives.
+	confine.Go(rules, func(err error) {
+		if err == nil {
+			err = c.cmd.Start()
+		}
 		if err == nil {
 			// A browser of gigabytes that crashes must not fill the disk. It inherits
 			// this from the server, which takes a while to start it.
@@ -162,7 +163,7 @@ func (c *child) run() error {
 		_ = stderr.Close()
 		c.err = err
 		close(c.exited)
-	}()
+	})
 	if err := <-started; err != nil {
 		return fmt.Errorf("start the Playwright server: %w", err)
 	}

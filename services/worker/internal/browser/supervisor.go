@@ -69,6 +69,9 @@ func New(o Options, onState func(State)) (*Supervisor, error) {
 	if o.TempDir == "" {
 		o.TempDir = os.TempDir()
 	}
+	if err := checkConfinement(o); err != nil {
+		return nil, err
+	}
 	return &Supervisor{
 		o: o, node: node, pw: pw, launch: l, onState: onState,
 		quit: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}),

@@ -160,7 +160,6 @@ func start(t *testing.T, w world, rules *Rules) map[string]string {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	t.Setenv("SECRET_OF_THE_PARENT", "hunter2")
 	w := world{Open: t.TempDir(), Closed: t.TempDir(), Readable: filepath.Join(t.TempDir(), "readable"), Parent: os.Getpid()}
 	for _, file := range []string{filepath.Join(w.Open, "file"), filepath.Join(w.Closed, "file"), w.Readable} {
 		require.NoError(t, os.WriteFile(file, []byte("content"), 0o600))
@@ -205,7 +204,7 @@ func TestFiles(t *testing.T) {
 	for name, want := range map[string]string{
 		"read the open": ok, "read the readable": ok, "read the closed": denied, "list the closed": denied, "read by a link": denied,
 		"write the open": ok, "write the readable": denied, "write the closed": denied, "passwords": denied,
-		"execute the readable": ok, "execute what it wrote": denied, "read by a child": "exit status 1", "what a child read": denied,
+		"execute the readable": ok, "execute what it wrote": denied, "read by a child": "exit status 1", "what a child read": "ermission denied",
 		"environment of the parent": "", "signal the parent": refused, "memory of the parent": denied,
 		"the port": ok, "another port": ok, "a datagram": ok, "listen": ok, "listen at a Unix socket": ok, "abstract socket": refused,
 	} {
@@ -239,7 +238,6 @@ func TestNoRules(t *testing.T) {
 	} {
 		contains(t, got, name, ok)
 	}
-	require.Contains(t, got["environment of the parent"]+"SECRET_OF_THE_PARENT=hunter2", "SECRET_OF_THE_PARENT=hunter2")
 	require.NotEmpty(t, got["environment of the parent"])
 	require.NotContains(t, got["fast open"], denied)
 	require.NotContains(t, got["io_uring"], "not implemented")
