@@ -26,6 +26,9 @@ func TestCompose(t *testing.T) {
 	s := newStack(t, nil)
 	pages := newSite(t)
 	s.env["PWDIST_BROWSER__ARGS"] = pages.browserArgs()
+	// The networks alone have to hold in the parts that follow, and the browser finds the site by rules of its own, which
+	// are not for what goes through a proxy.
+	s.env["PWDIST_EGRESS__GUARD"] = "false"
 
 	t.Run("first page", s.firstPage)
 	t.Run("one file, named in several ways", s.forms)
@@ -41,6 +44,7 @@ func TestCompose(t *testing.T) {
 	t.Run("two proxies", s.twoProxies)
 	t.Run("worker killed", s.workerKilled)
 	t.Run("recycling", s.recycling)
+	t.Run("egress guard", func(t *testing.T) { s.egressGuard(t, pages) })
 	t.Run("stop drains", s.stopDrains)
 	t.Run("no secrets", s.noSecrets)
 }
@@ -347,6 +351,56 @@ func (s *stack) open(t *testing.T, targets []string) map[string]string {
 	}
 	tabs.Wait()
 	return shown
+}
+
+// egressGuard: with the settings of the file, a page sees nothing of the pool,
+// and whoever opens an address of it is told why not. What is allowed is open.
+func (s *stack) egressGuard(t *testing.T, pages site) {
+	delete(s.env, "PWDIST_EGRESS__GUARD")
+	s.env["PWDIST_EGRESS__ALLOW"] = pages.plain
+	defer func() {
+		s.env["PWDIST_EGRESS__GUARD"] = "false"
+		delete(s.env, "PWDIST_EGRESS__ALLOW")
+		s.up(t)
+	}()
+	s.up(t)
+	logs := s.compose(t, "logs", "--no-color", "--no-log-prefix", "worker")
+	require.NotContains(t, logs, "not confined in all", "the profile of system calls keeps the worker from confining its browser")
+
+	targets := s.targets(t)
+	page := harness.Connect(t, s.url(0)).OpenPage(t, "http://"+pages.plain+"/attack")
+	saw := page.Evaluate(t, "attack("+harness.List(pages.plain+"/open", pages.plain+"/open.svg")+")")
+	require.Contains(t, saw, "fetch of "+pages.plain+"/open: 200 open")
+	require.Contains(t, saw, "socket of "+pages.plain+"/open: a WebSocket opened")
+	require.Contains(t, saw, "image of "+pages.plain+"/open.svg: an image of 1")
+	for some := range slices.Chunk(targets, 20) {
+		require.Empty(t, page.Evaluate(t, "attack("+harness.List(some...)+")"), "the page got something")
+	}
+	for target, text := range s.open(t, targets) {
+		require.Contains(t, text, "The pool's egress guard refuses", target)
+	}
+	for target, why := range map[string]string{
+		"redis:6379": "a service of the pool itself", "127.0.0.1:3131": "a service of the pool itself",
+		"proxy:9090": "egress.deny", "proxy:8080": "egress.deny", "worker:3131": "egress.deny", "169.254.169.254": "metadata",
+	} {
+		require.Contains(t, s.open(t, []string{target})[target], why, target)
+	}
+	s.confined(t)
+}
+
+// confined looks at the browser's main process: a filter of ours above the
+// container's own. Its renderers have Chromium's sandbox as well.
+func (s *stack) confined(t *testing.T) {
+	t.Helper()
+	worker := s.containers(t, "worker")[0]
+	filters := worker.exec(t, "sh", "-c", `for p in /proc/[0-9]*; do
+		case "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" in
+			*--type=renderer*) echo "renderer $(grep Seccomp_filters: $p/status)";;
+			*--type=*) ;;
+			*--remote-debugging-pipe*) echo "browser $(grep Seccomp_filters: $p/status)";;
+		esac; done; true`)
+	require.Regexp(t, `browser Seccomp_filters:\s2`, filters)
+	require.Regexp(t, `renderer Seccomp_filters:\s3`, filters)
 }
 
 // redisWithoutPassword speaks Redis' protocol from inside a worker's container,

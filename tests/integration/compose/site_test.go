@@ -51,7 +51,7 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/open.svg":
 		w.Header().Set("Content-Type", "image/svg+xml")
 		_, _ = io.WriteString(w, `<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`)
-	case strings.HasPrefix(r.Host, "example.com"):
+	case strings.HasPrefix(r.Host, "example.com"), r.URL.Path == "/attack":
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprintf(w, "<!doctype html><title>%s</title><script>%s</script>", harness.ExampleTitle, attack)
 	default:
