@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newProxy(t *testing.T, o Options) *Proxy {
+func newProxy(t testing.TB, o Options) *Proxy {
 	t.Helper()
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -38,12 +38,12 @@ func newProxy(t *testing.T, o Options) *Proxy {
 // rig is a proxy that runs, with a client behind it and what it logged.
 type rig struct {
 	*Proxy
-	t      *testing.T
+	t      testing.TB
 	client *http.Client
 	logs   *observer.ObservedLogs
 }
 
-func newRig(t *testing.T, o Options) *rig {
+func newRig(t testing.TB, o Options) *rig {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	o.Log = zap.New(core)
