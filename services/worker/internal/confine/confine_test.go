@@ -59,13 +59,9 @@ func probe(file string) {
 	try("read the closed", read(filepath.Join(w.Closed, "file")))
 	_, err = os.ReadDir(w.Closed)
 	try("list the closed", err)
-	try("read by a link", func() error {
-		link := filepath.Join(w.Open, "link")
-		if err := os.Symlink(filepath.Join(w.Closed, "file"), link); err != nil {
-			return nil
-		}
-		return read(link)
-	}())
+	link := filepath.Join(w.Open, "link")
+	_ = os.Symlink(filepath.Join(w.Closed, "file"), link) // reading tells
+	try("read by a link", read(link))
 	try("write the open", os.WriteFile(filepath.Join(w.Open, "new"), nil, 0o600))
 	try("write the readable", os.WriteFile(w.Readable, nil, 0o600))
 	try("write the closed", os.WriteFile(filepath.Join(w.Closed, "new"), nil, 0o600))
@@ -186,8 +182,8 @@ func newWorld(t *testing.T) world {
 func rulesFor(w world) *Rules {
 	exe, _ := os.Executable()
 	return &Rules{
-		Read:  []string{"/usr", "/bin", "/lib", "/lib64", "/proc", "/etc/ld.so.cache", "/dev/null", exe, w.Readable, "/nowhere"},
-		Write: []string{w.Open},
+		Read:  []string{"/usr", "/bin", "/lib", "/lib64", "/proc", "/etc/ld.so.cache", exe, w.Readable, "/nowhere"},
+		Write: []string{w.Open, "/dev/null"},
 	}
 }
 

@@ -68,7 +68,7 @@ func (r *Rules) restrict(abi int) error {
 		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
 	}
 	size := unsafe.Sizeof(attr)
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0) //nolint:gosec // the kernel reads it during the call
 	if errno != 0 {
 		return fmt.Errorf("landlock: make a ruleset: %w", errno)
 	}
@@ -110,13 +110,13 @@ func allowPath(rules int, path string, rights uint64) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		rights &= ofFiles
 	}
-	attr := unix.LandlockPathBeneathAttr{Allowed_access: rights, Parent_fd: int32(fd)}
-	return addRule(rules, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&attr))
+	attr := unix.LandlockPathBeneathAttr{Allowed_access: rights, Parent_fd: int32(fd)} //nolint:gosec // a descriptor
+	return addRule(rules, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(&attr))      //nolint:gosec // as above
 }
 
 func allowPort(rules int, port uint16) error {
 	attr := struct{ access, port uint64 }{unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, uint64(port)}
-	return addRule(rules, rulePort, unsafe.Pointer(&attr))
+	return addRule(rules, rulePort, unsafe.Pointer(&attr)) //nolint:gosec // as above
 }
 
 func addRule(rules int, kind uintptr, attr unsafe.Pointer) error {

@@ -35,13 +35,16 @@ var arch = map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDI
 
 func arg(n uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: offArgs + sizeArg*n, Size: 4} }
 
-func deny(errno unix.Errno) bpf.Instruction { return bpf.RetConstant{Val: retErrno | uint32(errno)} }
+func deny(errno unix.Errno) bpf.Instruction {
+	return bpf.RetConstant{Val: retErrno | uint32(errno)} //nolint:gosec // error numbers are small
+}
 
 var permit = bpf.RetConstant{Val: retAllow}
 
 // call is what is done about one system call; it ends in a verdict.
 func call(number uint32, verdict ...bpf.Instruction) []bpf.Instruction {
-	return append([]bpf.Instruction{bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: number, SkipTrue: uint8(len(verdict))}}, verdict...)
+	past := uint8(len(verdict)) //nolint:gosec // a dozen at most
+	return append([]bpf.Instruction{bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: number, SkipTrue: past}}, verdict...)
 }
 
 // socketFilter leaves TCP and what stays inside this machine's kernel.
@@ -96,7 +99,7 @@ func canFilter() bool {
 		return false
 	}
 	action := uint32(retErrno)
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action))) //nolint:gosec // the kernel reads it during the call
 	return errno == 0
 }
 
@@ -113,8 +116,8 @@ func filterSockets() error {
 	for i, in := range raw {
 		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
 	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}                                           //nolint:gosec // less than a hundred
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program))) //nolint:gosec // as above
 	runtime.KeepAlive(filter)
 	if errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
