@@ -100,6 +100,12 @@ func (p Pool) Left(worker string) string { return p.prefix + "left:" + worker }
 // Retiring is a zset: worker → when it began to retire, in ms.
 func (p Pool) Retiring() string { return p.prefix + "retiring" }
 
+// Parting is a zset: ready worker whose lifetime ends before all its slots are
+// taken once more → since when, in ms. Written by scripts, which let so many
+// workers of a flavour part as may be missing at a time, and prolong the lifetime
+// of others. A worker is in it until it is not ready any more.
+func (p Pool) Parting() string { return p.prefix + "parting" }
+
 // Recycling is a zset: "flavour|endpoint" → until when (ms) the pool counts on
 // its next worker. Written when a worker leaves at the end of its lifetime,
 // removed when the endpoint joins again.

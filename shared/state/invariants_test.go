@@ -3,6 +3,7 @@ package state_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ func (p *pool) verdict(d dump) []string {
 	v.workers()
 	v.slots()
 	v.free()
+	v.parting()
 	v.least()
 	v.sessions()
 	v.queues()
@@ -152,13 +154,31 @@ func (v verdict) free() {
 				v.say("worker %s is free under another flavour", id)
 			case listed && (w["state"] != "ready" || v.capacity(id) <= 0):
 				v.say("worker %s is free, but %s with capacity %d", id, w["state"], v.capacity(id))
-			case listed && int(score) != len(v.set["held:"+id]):
+			case listed && int(math.Ceil(score)) != len(v.set["held:"+id]):
 				v.say("worker %s is free with load %v instead of %d", id, score, len(v.set["held:"+id]))
 			}
 		}
 		_, listed := v.zset["free:"+w["flavour"]][id]
 		if !listed && w["state"] == "ready" && v.capacity(id) > 0 && v.alive("workers", id) && !v.parked[id] {
 			v.say("worker %s has capacity %d, but is not free", id, v.capacity(id))
+		}
+	}
+}
+
+// parting: only of workers that were let go may the lifetime leave a slot of theirs
+// without a session.
+func (v verdict) parting() {
+	for id := range v.zset["parting"] {
+		if state := v.hash["worker:"+id]["state"]; state != "ready" {
+			v.say("worker %s parts, but is %q", id, state)
+		}
+	}
+	for _, id := range v.under("worker:") {
+		w := v.hash["worker:"+id]
+		_, parts := v.zset["parting"][id]
+		room := atoi(w["slots"]) - len(v.set["held:"+id])
+		if w["state"] == "ready" && !parts && !v.over[id] && v.capacity(id) < room {
+			v.say("worker %s does not part, but has sessions left for %d of %d slots", id, v.capacity(id), room)
 		}
 	}
 }
@@ -344,7 +364,7 @@ func (v verdict) expiries() {
 
 // names: there are no keys that nobody knows of.
 func (v verdict) names() {
-	fixed := []string{"schema", "epoch", "clock", "rev", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring",
+	fixed := []string{"schema", "epoch", "clock", "rev", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring", "parting",
 		"changed", "beats", "served", "endpoints", "flavours", "fits", "least", "classes", "waiting", "ended"}
 	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left", "token"}
 	for name := range v.ttl {

@@ -175,8 +175,8 @@ type RetireReply struct {
 	Meta
 	Retiring bool
 	Held     int // when retiring: sessions it still holds
-	// Lifetime is the new limit of a worker that must serve on because others
-	// are on their way out already.
+	// Lifetime is the limit by now, 0 = off, of a worker that must serve on
+	// because others are on their way out already.
 	Lifetime int
 	Unknown  bool
 }
@@ -191,7 +191,7 @@ const (
 // Retire takes a worker out of placement; what it serves goes on.
 func (s *Store) Retire(ctx context.Context, worker, reason string, number int64) (RetireReply, error) {
 	k := s.keys
-	m, got, err := s.run(ctx, "retire", s.dispatching(k.Changed(), k.Retiring(), k.Recycling(), k.Worker(worker), k.Held(worker)), worker, reason, i64(number))
+	m, got, err := s.run(ctx, "retire", s.dispatching(k.Changed(), k.Retiring(), k.Recycling(), k.Parting(), k.Worker(worker), k.Held(worker)), worker, reason, i64(number))
 	reply := RetireReply{Meta: m}
 	switch got.at(0) {
 	case "retiring":

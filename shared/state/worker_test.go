@@ -2,6 +2,8 @@ package state_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -454,22 +456,107 @@ func TestWhoMayRetire(t *testing.T) {
 		require.True(t, p.retire("f0", state.RetireLifetime).Retiring)
 		require.False(t, p.retire("f1", state.RetireLifetime).Retiring, "else there would be no Firefox")
 	})
-	t.Run("who may not, serves on for a round", func(t *testing.T) {
+	t.Run("who may not, serves on for a round, before it lacks slots", func(t *testing.T) {
 		p := fleet(t, 2)
+		serve := func(ids ...string) {
+			for _, id := range ids {
+				st := p.acquire(id)
+				require.Equal(t, state.Assigned, st.Phase, id)
+				p.start(id, st.Grant.Worker, 1)
+			}
+		}
 		for i := range 3 {
-			p.acquire(fmt.Sprint("a", i))
-			p.start(fmt.Sprint("a", i), "w0", 1)
+			serve(fmt.Sprint("a", i))
 			p.finish("w0", fmt.Sprint("a", i))
 		}
-		for i := range 4 {
-			p.acquire(fmt.Sprint("b", i))
-		}
-		require.Equal(t, state.Queued, p.acquire("b2").Phase)
+		require.Contains(t, p.dump().zset["parting"], "w0", "its lifetime is over, and it is the only one")
+		serve("b0", "b1")
+		require.Equal(t, state.Queued, p.acquire("b2").Phase, "w1 is full")
+		r := p.retire("w1", state.RetireLifetime)
+		require.False(t, r.Retiring)
+		require.Equal(t, 3, r.Lifetime, "it is not over yet")
+		p.finish("w1", "b0") // which lets b2 in
+		require.Equal(t, 3, p.fleet()["w1"].Lifetime)
+		p.finish("w1", "b1")
+		require.Equal(t, 5, p.fleet()["w1"].Lifetime)
+		serve("b3")
+		require.Equal(t, 5, p.retire("w1", state.RetireLifetime).Lifetime)
+		require.True(t, p.retire("w0", state.RetireLifetime).Retiring)
+		require.NotContains(t, p.dump().zset["parting"], "w0")
+	})
+	t.Run("whoever has served its lifetime with all slots taken, too", func(t *testing.T) {
+		p := fleet(t, 2)
 		require.True(t, p.retire("w1", state.RetireLifetime).Retiring)
+		p.serve("s1", "w0")
+		p.finish("w0", "s1")
+		p.serve("s2", "w0")
+		p.serve("s3", "w0")
+		require.Equal(t, 3, p.fleet()["w0"].Lifetime)
+		require.Equal(t, state.Queued, p.acquire("s4").Phase)
 		r := p.retire("w0", state.RetireLifetime)
 		require.False(t, r.Retiring)
 		require.Equal(t, 5, r.Lifetime)
 		require.Equal(t, 5, p.fleet()["w0"].Lifetime)
-		require.Equal(t, state.Assigned, p.acquire("b3").Phase, "its new capacity wakes who waits (I4)")
+		p.finish("w0", "s2")
+		require.Equal(t, "assigned", p.dump().hash["session:s4"]["state"])
 	})
+	t.Run("without a lifetime, who may not serves on", func(t *testing.T) {
+		p := newPool(t)
+		p.join(worker("w0", 1))
+		p.join(worker("w1", 1))
+		require.True(t, p.retire("w0", state.RetireMemory).Retiring)
+		for range 2 {
+			r := p.retire("w1", state.RetireMemory)
+			require.False(t, r.Retiring)
+			require.Zero(t, r.Lifetime)
+		}
+		require.Equal(t, state.Assigned, p.acquire("s1").Phase)
+		p.leave("w0", state.RetireMemory, false)
+		boot := worker("w2", 1)
+		boot.Endpoint = "w0:3131"
+		p.join(boot)
+		require.True(t, p.retire("w1", state.RetireMemory).Retiring)
+	})
+}
+
+// All workers of a fleet can come near the end of their lifetimes at the same
+// time. Only a fifth of them may then have fewer sessions left than slots.
+func TestLifetimesDoNotEndTogether(t *testing.T) {
+	p := newPool(t)
+	const workers, slots = 10, 2
+	for i := range workers {
+		w := worker(fmt.Sprint("w", i), slots)
+		w.Lifetime = 3
+		p.join(w)
+	}
+	for i := range workers * slots {
+		id := fmt.Sprint("s", i)
+		p.start(id, p.acquire(id).Grant.Worker, 1)
+	}
+	for i := range workers * slots {
+		id := fmt.Sprint("s", i)
+		p.finish(p.dump().hash["session:"+id]["worker"], id)
+	}
+	parting := p.dump().zset["parting"]
+	require.Len(t, parting, workers/5)
+	usable := 0
+	for id, w := range p.fleet() {
+		if _, parts := parting[id]; parts {
+			require.Equal(t, 3, w.Lifetime)
+		} else {
+			require.Equal(t, 5, w.Lifetime)
+			usable += slots
+		}
+	}
+	require.Equal(t, workers*slots*4/5, usable)
+
+	for _, id := range []string{"t1", "t2"} {
+		require.Contains(t, parting, p.acquire(id).Grant.Worker, "among equals one that parts comes first, so that it gets away")
+	}
+	require.NotContains(t, parting, p.acquire("t3").Grant.Worker)
+
+	// One that is not ready does not part any more, and gives way.
+	gone := slices.Sorted(maps.Keys(parting))[0]
+	p.beatAs(state.Beat{Worker: gone, Number: 2, State: state.Unhealthy, Missing: "browser_crashed"})
+	require.NotContains(t, p.dump().zset["parting"], gone)
 }

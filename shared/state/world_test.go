@@ -121,11 +121,7 @@ func (w *world) run(c call, f func()) {
 		v.proxies[c.proxy] = true
 	}
 	f()
-	if v.workers[c.worker] != nil && c.script == "retire" {
-		// Who may not go yet serves on for longer.
-		lifetime, _ := w.p.do("HGET", w.p.k.Worker(c.worker), "lifetime").ToString()
-		v.workers[c.worker].lifetime = atoi(lifetime)
-	}
+	c = w.prolonged(c, v)
 	for _, e := range w.p.read() {
 		w.t.Logf("    %s %s %s", e.Type, e.Subject(), about(e))
 		if e.Type == event.PoolResumed {
@@ -159,6 +155,29 @@ func (w *world) run(c call, f func()) {
 			w.t.Fatalf("%+v\nleft token %s with %d sessions, of which it may have %d", c, name, n, most)
 		}
 	}
+}
+
+// prolonged takes in which workers serve on for longer, since they may not go yet.
+func (w *world) prolonged(c call, v *view) call {
+	look := func(id string, was, served, slots int) int {
+		lifetime, err := w.p.do("HGET", w.p.k.Worker(id), "lifetime").ToString()
+		is := atoi(lifetime)
+		if err != nil || is == was {
+			return was // it has gone, which its event tells, or nothing happened
+		}
+		w.saw("prolonged by " + c.script)
+		if was == 0 || is < was || is > max(was, served)+2*slots {
+			w.t.Fatalf("%+v\nchanged the lifetime of %s from %d to %d", c, id, was, is)
+		}
+		return is
+	}
+	for id, worker := range v.workers {
+		worker.lifetime = look(id, worker.lifetime, worker.served, worker.slots)
+	}
+	if c.script == "join" && v.workers[c.worker] == nil {
+		c.lifetime = look(c.worker, c.lifetime, c.served, c.slots)
+	}
+	return c
 }
 
 // park marks who lost its place among the free before time stood still.

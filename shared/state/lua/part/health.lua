@@ -22,6 +22,7 @@ end
 -- set_state changes what a worker is, for a reason that may be ''. Retiring is for good.
 local function set_state(W, state, number, reason)
   if W.state == state or W.state == 'retiring' then return end
+  if W.state == 'ready' then call('ZREM', P .. 'parting', W.id) end
   W.state = state
   if state == 'retiring' then call('ZADD', P .. 'retiring', TIME, W.id) end
   call('HSET', P .. 'worker:' .. W.id, 'state', state)

@@ -1,4 +1,4 @@
---@ base
+--@ health
 -- The record of a worker, and where acquire looks for it.
 local function worker(id)
   if id == '' then return nil end
@@ -25,20 +25,59 @@ local function withdraw(id, flavour)
   if call('ZREM', P .. 'free:' .. flavour, id) == 1 then rank(flavour) end
 end
 
+-- may_go tells whether a worker may come to the end of its lifetime: when no other one of its
+-- flavour is on its way out or back, or while four fifths of the flavour stay. Parting and
+-- retiring ones are on their way out; those due are on their way back. It is asked about once
+-- in a round of a worker's slots, so the keys that it needs are not declared in every call.
+local function may_go(W)
+  local members, due = P .. 'members:' .. W.flavour, 0
+  for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'recycling', TIME, '+inf')) do
+    if string.sub(place, 1, #W.flavour + 1) == W.flavour .. '|' then due = due + 1 end
+  end
+  local others = due + call('ZINTERCARD', 2, P .. 'retiring', members) + call('ZINTERCARD', 2, P .. 'parting', members)
+  if call('ZSCORE', P .. 'parting', W.id) then others = others - 1 end
+  return others == 0 or (others + 1) * 5 <= call('SCARD', members) + due
+end
+
+-- prolong has a worker serve on for another round of its slots.
+local function prolong(W, served)
+  W.lifetime = int(math.max(served, tonumber(W.lifetime)) + W.slots)
+  call('HSET', P .. 'worker:' .. W.id, 'lifetime', W.lifetime)
+  call('ZREM', P .. 'parting', W.id)
+  changed(W.id)
+end
+
+-- parts tells whether a worker whose lifetime leaves it fewer sessions than it has slots free
+-- comes to its end. That is agreed on here, before the slots are missing, and not when it
+-- asks to retire: all workers of a fleet can be so far at the same time.
+local function parts(W, served)
+  if call('ZSCORE', P .. 'parting', W.id) then return true end
+  if may_go(W) then
+    call('ZADD', P .. 'parting', TIME, W.id)
+    return true
+  end
+  prolong(W, served)
+  return false
+end
+
 -- offer puts a worker where acquire looks for it, or takes it away from there, and returns
--- its capacity. served may be given by who has just read it.
+-- its capacity. served may be given by who has just read it. Among workers of one load a
+-- parting one comes first, so that it is not left on the way out for want of clients.
 local function offer(W, served)
-  local capacity, held = 0, 0
+  local capacity, load = 0, 0
   if W.state == 'ready' then
-    held = call('SCARD', P .. 'held:' .. W.id)
-    capacity = W.slots - held
-    local lifetime = tonumber(W.lifetime)
-    if lifetime > 0 then
-      capacity = math.min(capacity, lifetime - (served or call('ZSCORE', P .. 'served', W.id) or 0))
+    load = call('SCARD', P .. 'held:' .. W.id)
+    capacity = W.slots - load
+    if tonumber(W.lifetime) > 0 then
+      served = tonumber(served or call('ZSCORE', P .. 'served', W.id) or '0')
+      local left = W.lifetime - served
+      if left < capacity and parts(W, served) then
+        capacity, load = left, load - 0.5
+      end
     end
   end
   if capacity > 0 then
-    if call('ZADD', P .. 'free:' .. W.flavour, 'CH', held, W.id) == 1 then rank(W.flavour) end
+    if call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 then rank(W.flavour) end
   else
     withdraw(W.id, W.flavour)
   end
