@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
+	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
@@ -17,7 +17,10 @@ type account struct {
 	slots  int // of the whole fleet
 
 	mu      sync.Mutex
-	workers map[string]*member
+	written *sync.Cond
+	workers map[string]*member // also those that have gone
+	taken   int                // slots that are held, or that a client is about to ask for
+	ended   int                // sessions that gave their slot back
 	on      bool
 	least   level // the lowest of each
 	pieces  int   // that were looked at
@@ -38,18 +41,18 @@ type level struct {
 }
 
 func newAccount(prefix string, slots int) *account {
-	return &account{prefix: prefix, slots: slots, workers: map[string]*member{}, least: level{slots, slots}}
+	a := &account{prefix: prefix, slots: slots, workers: map[string]*member{}, least: level{slots, slots}}
+	a.written = sync.NewCond(&a.mu)
+	return a
 }
 
-// watch begins to note.
-func (a *account) watch(tb testing.TB) {
-	tb.Helper()
-	harness.Await(tb, "all workers are ready by the writes to Redis", func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.on = a.level() == level{a.slots, a.slots}
-		return a.on
-	})
+// watch begins to note when the whole fleet is ready.
+func (a *account) watch() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err := a.await("all workers are ready", func() bool { return a.level() == level{a.slots, a.slots} })
+	a.on = err == nil
+	return err
 }
 
 // rest ends it.
@@ -59,9 +62,29 @@ func (a *account) rest() {
 	a.on = false
 }
 
+// await returns when ok holds after some write. The lock is held.
+func (a *account) await(what string, ok func() bool) error {
+	late := false
+	timer := time.AfterFunc(2*harness.Patience, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		late = true
+		a.written.Broadcast()
+	})
+	defer timer.Stop()
+	for !ok() {
+		if late {
+			return fmt.Errorf("waited in vain until %s", what)
+		}
+		a.written.Wait()
+	}
+	return nil
+}
+
 func (a *account) apply(piece [][]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer a.written.Broadcast()
 	for _, c := range piece {
 		a.write(strings.ToUpper(c[0]), c[1:])
 	}
@@ -131,6 +154,7 @@ func (a *account) write(name string, args []string) {
 	case "held SREM":
 		for _, s := range args[1:] {
 			delete(a.member(id).held, s)
+			a.taken, a.ended = a.taken-1, a.ended+1
 		}
 	case "served ZADD":
 		// With GT, the effect of which is the larger one.

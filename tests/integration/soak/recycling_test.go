@@ -26,6 +26,10 @@ const (
 	lifetime = 20
 	// clients take four fifths of the slots, all the time.
 	clients = fleet * slots * 4 / 5
+	// The stand-in serves faster than a worker starts. So that the fleet goes on
+	// being replaced, one worker has to be back for every so many sessions, from
+	// when all lifetimes may have ended once.
+	pace, settled = 75, 300
 )
 
 // TestRecycling serves many sessions on ten workers that are replaced again and
@@ -49,17 +53,17 @@ func TestRecycling(t *testing.T) {
 	for _, w := range p.Workers {
 		w.AwaitReady(t)
 	}
-	a.watch(t)
-	visit(t, p.Proxy().Address, sessions)
+	require.NoError(t, a.watch())
+	visit(t, p.Proxy().Address, a, sessions)
 	a.rest()
 	p.CheckSettled(t)
 	require.NoError(t, replica.Stop(), "Redis ended the stream of its writes")
 
-	recycled := checkHistory(t, p.Log.All(), sessions)
+	recycled := checkHistory(t, p.Log.All(), a, sessions)
 	t.Logf("%d sessions, %d workers replaced; after each of %d writes at least %d of %d slots were ready and %d usable (%d times below)",
 		sessions, recycled, a.pieces, a.least.ready, a.slots, a.least.usable, a.below)
-	require.Greater(t, a.pieces, 3*sessions)
-	require.GreaterOrEqual(t, recycled, sessions/lifetime/3)
+	require.Greater(t, a.pieces, 2*sessions)
+	require.GreaterOrEqual(t, recycled, (sessions-settled)/pace)
 	require.GreaterOrEqual(t, a.least.ready*5, a.slots*4)
 	require.GreaterOrEqual(t, a.least.usable*5, a.slots*4)
 }
@@ -81,38 +85,45 @@ func besideStandIn(t *testing.T) harness.Settings {
 }
 
 // visit has clients open sessions, one after the other, until there were so
-// many. Most are short. Every eighth client keeps its sessions while a hundred
-// others come and go, so that workers retire around them.
-func visit(t *testing.T, proxy string, sessions int) {
+// many. A client asks for its next slot when the one before is free. Most
+// sessions are short. Every eighth client keeps its own while a hundred others
+// come and go, so that workers retire around them.
+func visit(t *testing.T, proxy string, a *account, sessions int) {
 	t.Helper()
-	var begun, over atomic.Int64
-	var mu sync.Mutex
-	passed := sync.NewCond(&mu)
+	var begun atomic.Int64
 	var all sync.WaitGroup
+	paced := 0
 	for i := range clients {
 		all.Go(func() {
-			for {
-				n := begun.Add(1)
-				if n > int64(sessions) {
+			for n := int(begun.Add(1)); n <= sessions; n = int(begun.Add(1)) {
+				err := func() error {
+					a.mu.Lock()
+					defer a.mu.Unlock()
+					paced++
+					defer func() { paced-- }()
+					a.written.Broadcast()
+					err := a.await("a worker is back", func() bool {
+						return a.taken < clients && len(a.workers)-fleet >= (n-settled)/pace
+					})
+					a.taken++
+					return err
+				}()
+				if err == nil {
+					err = session(proxy, fmt.Sprintf("client-%d-%d", i, n), func() error {
+						if i%8 != 0 {
+							return nil
+						}
+						a.mu.Lock()
+						defer a.mu.Unlock()
+						until := min(a.ended+100, sessions-clients)
+						// Those who wait for a worker may be waiting for this one.
+						return a.await("others have come and gone", func() bool { return a.ended >= until || paced > clients/2 })
+					})
+				}
+				if err != nil {
+					t.Errorf("session %d: %v", n, err)
 					return
 				}
-				if err := session(proxy, fmt.Sprintf("client-%d-%d", i, n), func() {
-					if i%8 != 0 {
-						return
-					}
-					until := min(over.Load()+100, int64(sessions-clients))
-					mu.Lock()
-					defer mu.Unlock()
-					for over.Load() < until {
-						passed.Wait()
-					}
-				}); err != nil {
-					t.Errorf("session %d: %v", n, err)
-				}
-				mu.Lock()
-				over.Add(1)
-				passed.Broadcast()
-				mu.Unlock()
 			}
 		})
 	}
@@ -121,7 +132,7 @@ func visit(t *testing.T, proxy string, sessions int) {
 
 // session is one of a client: it sends a message, gets it back, does what is to
 // be done meanwhile, sends another one, and closes.
-func session(proxy, name string, meanwhile func()) error {
+func session(proxy, name string, meanwhile func() error) error {
 	c, err := ws.Dial("tcp", proxy, "/?name="+name, "User-Agent: Playwright/"+standin.Version+" (soak)", "x-playwright-browser: chromium")
 	if err != nil {
 		return err
@@ -130,7 +141,9 @@ func session(proxy, name string, meanwhile func()) error {
 	if err := echo(c, ws.Text, []byte("before")); err != nil {
 		return err
 	}
-	meanwhile()
+	if err := meanwhile(); err != nil {
+		return err
+	}
 	if err := echo(c, ws.Text, []byte("after")); err != nil {
 		return err
 	}
@@ -169,9 +182,9 @@ func echo(c *ws.Conn, op byte, payload []byte) error {
 
 // checkHistory goes through the log: every session was started once, on a
 // worker, and ended by its client; nobody waited or was refused; and a worker
-// that left had served its lifetime, or whole rounds of its slots more. It
-// returns how many left.
-func checkHistory(t *testing.T, events []event.Event, sessions int) (recycled int) {
+// that left had served its lifetime, and no more than that as it was prolonged,
+// by whole rounds of its slots. It returns how many left.
+func checkHistory(t *testing.T, events []event.Event, a *account, sessions int) (recycled int) {
 	t.Helper()
 	started, lifetimes := map[string]int{}, map[string]int{}
 	count := map[event.Type]int{}
@@ -186,9 +199,10 @@ func checkHistory(t *testing.T, events []event.Event, sessions int) (recycled in
 			require.Equal(t, event.ReasonClientClosed, e.Session.Reason, e.Session.Name)
 		case event.WorkerLeft:
 			require.Equal(t, "lifetime", e.Worker.Reason)
-			served, life := started[e.Worker.ID], lifetimes[e.Worker.ID]
-			require.GreaterOrEqual(t, served, life)
-			require.Zero(t, (served-life)%slots, "worker %s served %d sessions with a lifetime of %d", e.Worker.ID, served, life)
+			served, first, last := started[e.Worker.ID], lifetimes[e.Worker.ID], a.workers[e.Worker.ID].lifetime
+			require.GreaterOrEqual(t, served, first)
+			require.LessOrEqual(t, served, last)
+			require.Zero(t, (last-first)%slots, "the lifetime of %s was prolonged from %d to %d", e.Worker.ID, first, last)
 			recycled++
 		case event.SessionQueued, event.SessionRejected, event.WorkerLost, event.WorkerSuspect, event.WorkerUnhealthy:
 			t.Errorf("%s %s", e.Type, e.Subject())
