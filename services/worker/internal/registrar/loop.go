@@ -44,6 +44,11 @@ func (r *Registrar) tick() {
 	defer r.mu.Unlock()
 	r.paused = false
 	r.beat = r.joined
+	// Who is too large and was not let go has no session's end to ask at: without
+	// a lifetime it has none, and it may be idle.
+	if r.retire == "" {
+		r.retire = r.early
+	}
 }
 
 // act makes the calls that are due, in the order in which the pool must hear
@@ -323,11 +328,17 @@ func (r *Registrar) callRetire() error {
 		r.granted = true
 		r.o.Log.Info("retiring: no new sessions", zap.String("reason", reason), zap.Int("served", r.started), zap.Int("running", reply.Held))
 	default:
-		r.limit = max(reply.Lifetime, r.started+1)
 		if r.retire == reason {
 			r.retire = ""
 		}
-		r.o.Log.Info("others are retiring already: serving on", zap.Int("served", r.started), zap.Int("lifetime", r.limit))
+		limit := r.limit
+		if reply.Lifetime > 0 {
+			r.limit = max(reply.Lifetime, r.started+1)
+		}
+		if r.limit != limit || !r.later {
+			r.o.Log.Info("others are retiring already: serving on", zap.Int("served", r.started), zap.Int("lifetime", r.limit))
+		}
+		r.later = true
 	}
 	return nil
 }

@@ -90,6 +90,7 @@ type Registrar struct {
 
 	retire  string // the reason, once it shall go
 	early   string // the reason to go before the end of its lifetime
+	later   bool   // it was not let go at once, and that was logged
 	granted bool   // the pool lets it go
 	held    bool   // but slots of it are held, so far as was seen last
 	force   bool   // go now
@@ -191,8 +192,9 @@ func (r *Registrar) Browser(s browser.State) {
 	})
 }
 
-// Retire has the worker go as at the end of its lifetime: at once, or after
-// another round of its slots when too many others are on their way.
+// Retire has the worker go as at the end of its lifetime: at once or, when too
+// many others are on their way, as soon as it may, about which it asks with each
+// heartbeat.
 func (r *Registrar) Retire(reason string) {
 	r.note(func() {
 		r.early = reason

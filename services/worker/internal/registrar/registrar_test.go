@@ -54,6 +54,12 @@ func (f *flaky) behind(call string, err error) error {
 	return after(call)
 }
 
+func (f *flaky) calls(call string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.called[call]
+}
+
 func (f *flaky) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,10 +159,10 @@ func newMemberOf(t *testing.T, redis *testkit.Redis, change func(*registrar.Opti
 }
 
 func endpointOf(id string) string {
-	if id == worker {
-		return endpoint
+	if id == "w2" {
+		return "127.0.0.1:4000"
 	}
-	return "127.0.0.1:4000"
+	return endpoint
 }
 
 // stop stops it; a patience of 0 closes at once what is left.
@@ -604,16 +610,29 @@ func TestAWorkerRetiresEarly(t *testing.T) {
 	first.Retire(state.RetireMemory)
 	first.awaitEvent("worker.retiring memory")
 
-	// Another one has to serve on, for another round of its slots.
-	second := newMemberOf(t, first.redis, func(o *registrar.Options) { o.Worker.ID, o.Worker.Slots = "w2", 1 })
+	// Another one has to serve on, and goes when the first one has been replaced,
+	// even if it is idle.
+	second := newMemberOf(t, first.redis, func(o *registrar.Options) { o.Worker.ID = "w2" })
 	second.up()
 	testkit.Await(t, "the second one is ready", func() bool { return second.why() == "" })
 	second.Retire(state.RetireMemory)
-	testkit.Await(t, "it has a lifetime", func() bool { return second.pool.Field(second.pool.Keys.Worker("w2"), "lifetime") == "1" })
+	testkit.Await(t, "it has asked twice", func() bool { return second.store.calls("retire") >= 2 })
 	require.Equal(t, 1, first.count("worker.retiring"))
+	require.Equal(t, "0", second.pool.Field(second.pool.Keys.Worker("w2"), "lifetime"))
+	second.acquire("two")
+	answer, err := second.claim("two")
+	require.NoError(t, err)
+	require.Equal(t, state.StartOK, answer)
+	second.close("two", "client_closed")
+
 	first.close("one", "client_closed")
 	require.NoError(t, first.done())
 	first.awaitEvent("worker.left memory")
+	require.Equal(t, 1, first.count("worker.retiring"), "the place of the first one is kept")
+	fresh := newMemberOf(t, first.redis, func(o *registrar.Options) { o.Worker.ID = "w3" }) // at its endpoint
+	fresh.up()
+	require.NoError(t, second.done())
+	require.Equal(t, 2, first.count("worker.left memory"))
 }
 
 func TestADrainLetsSessionsFinish(t *testing.T) {
