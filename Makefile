@@ -105,6 +105,12 @@ chaos: ## kill, freeze and cut off the parts of a pool under load, and check wha
 	@cd tests/integration && CHAOS_DURATION='$(or $(DURATION),60s)' CHAOS_SEED='$(SEED)' \
 	go test $(if $(CHAOS_RACE),-race) -count=1 -timeout 120m -v -run '^TestChaos$$' ./chaos
 
+# Takes a few minutes, most of which pass while workers start.
+.PHONY: recycling
+recycling: ## have ten workers be replaced again and again by SESSIONS=5000, and see that slots stay usable
+	@deploy/local/install.sh redis node
+	@cd tests/integration && PWDIST_RECYCLING='$(or $(SESSIONS),5000)' go test -count=1 -timeout 30m -v -run '^TestRecycling$$' ./soak
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
 	@$(call each,$(GOLANGCI) run --allow-parallel-runners --config '$(CURDIR)/.golangci.yml' ./...)

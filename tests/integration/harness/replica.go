@@ -159,4 +159,3 @@ func (f *Replica) number(kind byte) (int, error) {
 	}
 	return strconv.Atoi(s[1:])
 }
-
