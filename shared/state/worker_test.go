@@ -533,7 +533,7 @@ func TestLifetimesDoNotEndTogether(t *testing.T) {
 		id := fmt.Sprint("s", i)
 		p.start(id, p.acquire(id).Grant.Worker, 1)
 	}
-	for i := range workers * slots {
+	for i := workers*slots - 1; i >= 0; i-- { // so that those do not part who come first by their names
 		id := fmt.Sprint("s", i)
 		p.finish(p.dump().hash["session:"+id]["worker"], id)
 	}
