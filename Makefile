@@ -111,6 +111,11 @@ recycling: ## have ten workers be replaced again and again by SESSIONS=5000, and
 	@deploy/local/install.sh redis node
 	@cd tests/integration && PWDIST_RECYCLING='$(or $(SESSIONS),5000)' go test -count=1 -timeout 30m -v -run '^TestRecycling$$' ./soak
 
+.PHONY: soak
+soak: ## use a pool for DURATION=10m, kill clients, pages and browsers, and see that nothing grows
+	@deploy/local/install.sh redis browser node playwright clients-node
+	@cd tests/integration && PWDIST_SOAK='$(or $(DURATION),10m)' go test -count=1 -timeout 120m -v -run '^TestSoak$$' ./soak
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check style, errors and the direction of imports in Go, and the shell scripts
 	@$(call each,$(GOLANGCI) run --allow-parallel-runners --config '$(CURDIR)/.golangci.yml' ./...)

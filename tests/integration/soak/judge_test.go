@@ -7,10 +7,14 @@ import (
 )
 
 // spans are the cycles that are compared, without those before, in which caches
-// and pools fill up: the second quarter, and the last one.
+// and pools fill up: the second quarter, and the last one. In the short form these
+// are the first one and the last one.
 func (s *soak) spans() (warm, end []measures) {
 	n := len(s.taken)
-	quarter := max(1, n/4)
+	if n < 4 {
+		return s.taken[:1], s.taken[n-1:]
+	}
+	quarter := n / 4
 	return s.taken[quarter : 2*quarter], s.taken[n-quarter:]
 }
 

@@ -82,6 +82,7 @@ type worker struct {
 	gate      *gate.Gate
 	registrar *registrar.Registrar
 	memory    *memoryWatch
+	tidy      *chore
 	client    redisx.Client
 }
 
@@ -123,6 +124,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		return err
 	}
 	w.memory = newMemoryWatch(limit, w.browser.Memory, w.registrar.Retire, log.Named("memory"))
+	w.tidy = newChore(func() { w.browser.Tidy(w.registrar.Oldest) })
 	w.gate = gate.New(gate.Options{
 		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg), Guard: rules,
 	}, w.browser, w.registrar)
@@ -140,6 +142,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		run.Func("redis", w.connect, w.disconnect),
 		w.gate,
 		run.Func("memory", w.memory.start, w.memory.stop),
+		run.Func("tidy", w.tidy.start, w.tidy.stop),
 		w.registrar,
 	)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: w.registrar.Done()}, components...)
@@ -173,7 +176,10 @@ func (w *worker) newRegistrar(reg prometheus.Registerer) *registrar.Registrar {
 		Heartbeat: c.Timing.Heartbeat, Drain: c.Drain, Log: w.log.Named("pool").With(zap.String("worker", w.id)),
 		Standing: func(ok bool, why string) { w.health.SetReady(checkPool, ok, why) },
 		Failed:   failed.Inc,
-		Beating:  func() { w.memory.look() },
+		Beating: func() {
+			w.memory.look()
+			w.tidy.call()
+		},
 	})
 }
 

@@ -27,6 +27,7 @@ import (
 const (
 	socketName = "pw.sock"
 	configName = "launch.json"
+	tempName   = "tmp" // its TMPDIR
 	// pipeTime is how long output of the server is waited for after its exit,
 	// should something else hold its pipes.
 	pipeTime = 500 * time.Millisecond
@@ -72,7 +73,7 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 		listen:   make(chan struct{}),
 		exited:   make(chan struct{}),
 	}
-	temp := filepath.Join(dir, "tmp")
+	temp := filepath.Join(dir, tempName)
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}

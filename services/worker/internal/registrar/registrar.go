@@ -309,6 +309,19 @@ func (r *Registrar) Live() int {
 	return n
 }
 
+// Oldest tells since when the oldest session has been here, and whether there is
+// any, those included that are about to start.
+func (r *Registrar) Oldest() (since time.Time, some bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.live {
+		if !some || l.since.Before(since) {
+			since, some = l.since, true
+		}
+	}
+	return since, some
+}
+
 // Name implements run.Component.
 func (r *Registrar) Name() string { return "registrar" }
 

@@ -1,8 +1,8 @@
 // Sessions of many kinds, as users have them on good days and bad ones. One JSON object as the argument:
-//   {"calm": url, "rough": url, "rounds": n}
-// Each round has one session of every kind: those of calm must succeed; those of rough are on a worker whose browser is
-// killed meanwhile, so that they may end early, but they do have to end. The answer on stdout is {"sessions": n}, and the
-// status is other than 0 when something went wrong.
+//   {"calm": url, "rough": url, "doom": url}
+// There is one session of every kind on calm, all of which must succeed, and of some kinds on rough, a worker whose browser
+// is killed meanwhile, so that they may end early; but they do have to end. One session opens the page doom and waits for its
+// end. The answer on stdout is {"sessions": n}, and the status is other than 0 when something went wrong.
 //   {"victim": url}
 // is a client that opens a page, starts things and does not end by itself: it prints "busy" and wants to be killed.
 import { spawn } from 'node:child_process';
@@ -127,14 +127,14 @@ async function victim(url) {
 }
 
 // A session that lasts until its browser or its page dies by somebody else's hand.
-async function doomed(url) {
+async function doomed(url, address) {
   const browser = await chromium.connect(url);
   const page = await browser.newPage();
   const dead = new Promise(resolve => {
     browser.on('disconnected', resolve);
     page.on('crash', resolve);
   });
-  await page.goto('http://doomed.test/');
+  page.goto(address).catch(() => {});
   await dead;
   await browser.close();
 }
@@ -148,7 +148,7 @@ async function session(url, kind) {
   }
 }
 
-async function rounds({ calm, rough, rounds }) {
+async function cycle({ calm, rough, doom }) {
   let sessions = 0;
   let wrong = 0;
   const run = async (what, mayFail, f) => {
@@ -159,26 +159,25 @@ async function rounds({ calm, rough, rounds }) {
       process.stderr.write(`${what}: ${error.stack}\n`);
     });
   };
-  for (let i = 0; i < rounds; i++) {
-    // Two at a time on each worker, so that there are always some beside the one that ends badly.
-    const lanes = [];
-    const names = Object.keys(kinds);
-    for (const [url, mayFail] of [[calm, false], [rough, true]]) {
-      for (const half of [0, 1]) {
-        lanes.push((async () => {
-          for (let k = half; k < names.length; k += 2) await run(names[k], mayFail, () => session(url, names[k]));
-        })());
-      }
-      lanes.push(run('killed', false, () => killed(`${url}&name=killed`)));
-    }
-    lanes.push(run('doomed', true, () => doomed(`${rough}&name=doomed`)));
-    await Promise.all(lanes);
-  }
+  const each = async (url, names, mayFail) => {
+    for (const name of names) await run(name, mayFail, () => session(url, name));
+  };
+  // Two at a time on the calm worker, and two beside the one that ends badly.
+  const names = Object.keys(kinds);
+  const half = names.length >> 1;
+  await Promise.all([
+    each(calm, names.slice(0, half), false),
+    each(calm, names.slice(half), false),
+    run('killed', false, () => killed(`${calm}&name=killed`)),
+    run('doomed', true, () => doomed(`${rough}&name=doomed`, doom)),
+    each(rough, ['download', 'upload', 'trace'], true),
+    run('killed', false, () => killed(`${rough}&name=killed`)),
+  ]);
   process.stdout.write(JSON.stringify({ sessions }) + '\n');
   return wrong;
 }
 
 const what = JSON.parse(process.argv[2]);
 if (what.victim) await victim(what.victim);
-const wrong = await rounds(what).finally(() => rm(work, { recursive: true, force: true }));
+const wrong = await cycle(what).finally(() => rm(work, { recursive: true, force: true }));
 process.exit(wrong ? 1 : 0);

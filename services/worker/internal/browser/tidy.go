@@ -1,0 +1,47 @@
+package browser
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// byName are the folders of artifacts in which no two sessions share a file, as
+// in the folder of artifacts itself. In others a file is named after its content,
+// and who finds it there counts on it.
+var byName = map[string]bool{".": true, "screencast": true}
+
+// Tidy removes what ended sessions left among the artifacts of the server, which
+// keeps traces until its browser ends. oldest tells since when the oldest session
+// has been there, and whether there is any. What was written before that is
+// nobody's; of what sessions may share, only when there is none.
+func (s *Supervisor) Tidy(oldest func() (since time.Time, some bool)) {
+	s.mu.Lock()
+	current := s.current
+	s.mu.Unlock()
+	if current == nil {
+		return
+	}
+	now := time.Now()
+	folders, _ := filepath.Glob(filepath.Join(filepath.Dir(current.Socket), tempName, "playwright-artifacts-*"))
+	for _, root := range folders {
+		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil //nolint:nilerr // somebody else has removed it
+			}
+			// Asked for each file: a session that comes now cannot get so far meanwhile.
+			since, some := oldest()
+			if folder, _ := filepath.Rel(root, filepath.Dir(path)); some && !byName[folder] {
+				return nil
+			}
+			if !some {
+				since = now
+			}
+			if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(since) {
+				_ = os.Remove(path)
+			}
+			return nil
+		})
+	}
+}
