@@ -160,13 +160,16 @@ func (w *world) run(c call, f func()) {
 // prolonged takes in which workers serve on for longer, since they may not go yet.
 func (w *world) prolonged(c call, v *view) call {
 	look := func(id string, was, served, slots int) int {
+		if was == 0 {
+			return 0
+		}
 		lifetime, err := w.p.do("HGET", w.p.k.Worker(id), "lifetime").ToString()
 		is := atoi(lifetime)
 		if err != nil || is == was {
 			return was // it has gone, which its event tells, or nothing happened
 		}
 		w.saw("prolonged by " + c.script)
-		if was == 0 || is < was || is > max(was, served)+2*slots {
+		if is < was || is > max(was, served)+2*slots {
 			w.t.Fatalf("%+v\nchanged the lifetime of %s from %d to %d", c, id, was, is)
 		}
 		return is

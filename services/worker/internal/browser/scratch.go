@@ -50,22 +50,11 @@ func newScratch(base string, log *zap.Logger) (*scratch, error) {
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
 	s := &scratch{root: root, log: log}
-	if err := s.claim(); err != nil {
+	if s.lock, err = newLock(root); err != nil {
 		s.close()
 		return nil, fmt.Errorf("scratch directory: %w", err)
 	}
 	return s, nil
-}
-
-// claim takes the lock. Its file gets the name under which others look for it
-// only when it is locked: between making and locking it, a worker that starts
-// at the same time would take this one for dead.
-func (s *scratch) claim() (err error) {
-	path := filepath.Join(s.root, lockName)
-	if s.lock, err = lock(path + ".new"); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
 
 // child names the directory of one server.
@@ -108,6 +97,22 @@ func lock(path string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// newLock makes the lock of a directory. It is there only once it is held: else
+// another worker, which starts at the same time, could take it first and remove
+// the directory.
+func newLock(root string) (*os.File, error) {
+	path := filepath.Join(root, lockName)
+	f, err := lock(path + ".new")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		_ = f.Close()
+		return nil, err
 	}
 	return f, nil
 }

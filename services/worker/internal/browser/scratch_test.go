@@ -2,7 +2,6 @@ package browser
 
 import (
 	"bufio"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 )
@@ -82,22 +82,27 @@ func TestALongTempDirDoesNotMatter(t *testing.T) {
 	require.LessOrEqual(t, len(filepath.Join(s.child(999_999), socketName)), maxSocketPath)
 }
 
-// Of workers that start at one time on one machine, none takes the directory
-// of another for one that was left.
 func TestWorkersThatStartTogetherLeaveEachOtherAlone(t *testing.T) {
 	base := t.TempDir()
-	for range 20 {
+	const rounds, workers = 20, 16
+	for range rounds {
 		var all sync.WaitGroup
-		made := make([]*scratch, 16)
-		errs := make([]error, len(made))
-		for i := range made {
-			all.Go(func() { made[i], errs[i] = newScratch(base, zap.NewNop()) })
+		for range workers {
+			all.Go(func() {
+				s, err := newScratch(base, zap.NewNop())
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.FileExists(t, filepath.Join(s.root, lockName))
+				s.close()
+			})
 		}
 		all.Wait()
-		require.NoError(t, errors.Join(errs...))
-		for _, s := range made {
-			require.DirExists(t, s.root)
-			s.close()
+		if t.Failed() {
+			return
 		}
 	}
+	left, err := os.ReadDir(base)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
