@@ -3,6 +3,7 @@ package browser
 import (
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 )
@@ -23,25 +24,33 @@ func (s *Supervisor) Tidy(oldest func() (since time.Time, some bool)) {
 	if current == nil {
 		return
 	}
-	now := time.Now()
 	folders, _ := filepath.Glob(filepath.Join(filepath.Dir(current.Socket), tempName, "playwright-artifacts-*"))
-	for _, root := range folders {
-		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return nil //nolint:nilerr // somebody else has removed it
-			}
-			// Asked for each file: a session that comes now cannot get so far meanwhile.
-			since, some := oldest()
-			if folder, _ := filepath.Rel(root, filepath.Dir(path)); some && !byName[folder] {
-				return nil
-			}
-			if !some {
-				since = now
-			}
-			if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(since) {
-				_ = os.Remove(path)
-			}
-			return nil
-		})
+	for _, folder := range folders {
+		// What is in there was written by a browser: no link leads out of it.
+		if root, err := os.OpenRoot(folder); err == nil {
+			tidy(root, oldest)
+			_ = root.Close()
+		}
 	}
+}
+
+func tidy(root *os.Root, oldest func() (time.Time, bool)) {
+	now := time.Now()
+	_ = fs.WalkDir(root.FS(), ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // somebody else has removed it
+		}
+		// Asked for each file: a session that comes now cannot get so far meanwhile.
+		since, some := oldest()
+		if some && !byName[path.Dir(file)] {
+			return nil
+		}
+		if !some {
+			since = now
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(since) {
+			_ = root.Remove(file)
+		}
+		return nil
+	})
 }
