@@ -56,6 +56,9 @@ func TestRestartRefusesNobody(t *testing.T) {
 			require.Zero(t, before.ExitCode(t, harness.Patience))
 		}
 		harness.Await(t, "the new proxy serves", func() bool { return served.Load() > so+20 || len(failed) > 0 })
+		// It may serve a moment before it can be replaced.
+		after := p.Proxy().Process()
+		harness.Await(t, "the new proxy can be replaced", func() bool { return harness.Logged(after, `{"component": "succession"`) })
 	}
 	close(stop)
 	clients.Wait()

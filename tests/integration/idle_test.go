@@ -11,7 +11,8 @@ import (
 )
 
 // Nothing polls: while nobody uses the pool, the only commands that Redis gets
-// are heartbeats, one per process and beat, blocking reads and PINGs.
+// are heartbeats, one per process and beat, blocking reads, and PINGs with the
+// HELLO that goes along to tell a replica from a primary.
 func TestIdlePoolIsSilent(t *testing.T) {
 	const beat = time.Second // as harness.Quick has it
 	p := harness.New(t, harness.Options{Proxies: 2, Workers: 1})
@@ -24,7 +25,7 @@ func TestIdlePoolIsSilent(t *testing.T) {
 	require.Greater(t, took, 2*beat)
 
 	for _, s := range seen {
-		require.Contains(t, []string{"EVALSHA", "XREAD", "PING"}, s.Command, s.Line)
+		require.Contains(t, []string{"EVALSHA", "XREAD", "PING", "HELLO"}, s.Command, s.Line)
 		if s.Command == "XREAD" {
 			require.Contains(t, strings.ToUpper(s.Line), `"BLOCK"`, s.Line)
 		}
@@ -38,8 +39,10 @@ func TestIdlePoolIsSilent(t *testing.T) {
 		require.LessOrEqual(t, n, 1+int(took/(5*time.Second)), "blocking reads of %s in %s", client, took)
 	}
 	// A connection is tried after a second of silence.
-	for client, n := range count(seen, "PING") {
-		require.LessOrEqual(t, n, 2*most, "PINGs of %s in %s", client, took)
+	for _, command := range []string{"PING", "HELLO"} {
+		for client, n := range count(seen, command) {
+			require.LessOrEqual(t, n, 2*most, "%ss of %s in %s", command, client, took)
+		}
 	}
 	t.Logf("in %s: %d heartbeats, %d blocking reads, %d PINGs of three processes", took.Round(time.Millisecond),
 		sum(count(seen, "EVALSHA")), sum(count(seen, "XREAD")), sum(count(seen, "PING")))

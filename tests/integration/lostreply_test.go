@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -157,7 +158,7 @@ func (f *forgetful) lose(name string, args [][]byte) bool {
 func (f *forgetful) repeated() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.again
+	return maps.Clone(f.again)
 }
 
 // A pool in which the reply to nearly every call of a script is lost, so that
@@ -197,9 +198,14 @@ func TestNoFactIsToldTwiceWhenRepliesAreLost(t *testing.T) {
 	require.Equal(t, http.StatusSwitchingProtocols, moved.Answer(t).Status)
 	require.NoError(t, moved.Close())
 	p.Log.AwaitSession(t, "moved", event.SessionEnded)
+	harness.Await(t, "heartbeats are sent twice", func() bool {
+		return f.repeated()["heartbeat"] > 0 && f.repeated()["proxy_heartbeat"] > 0
+	})
 	w.Process().Signal(t, syscall.SIGTERM)
 	require.Zero(t, w.Process().ExitCode(t, harness.Patience))
 	p.LeaveStandIns(t)
+	p.Proxy().Process().Signal(t, syscall.SIGTERM)
+	require.Zero(t, p.Proxy().Process().ExitCode(t, harness.Patience), "while it still has its way to Redis")
 
 	for _, script := range []string{"join", "acquire", "start", "finish", "cancel", "reassign", "heartbeat", "retire", "leave", "proxy_heartbeat"} {
 		require.Positive(t, f.repeated()[script], "no call of %s was made twice: %v", script, f.repeated())

@@ -256,8 +256,15 @@ func (p *proxy) fail(err error) {
 	}
 }
 
+// flushTime is how long a stop waits for a Redis that is away, which may be
+// longer than anybody wants. What it does not get to tell, the workers do, or the
+// end of this proxy's lease.
+const flushTime = 10 * time.Second
+
 func (p *proxy) stopPool(ctx context.Context) error {
-	err := p.admit.Flush(ctx)
+	limited, done := context.WithTimeout(ctx, flushTime)
+	defer done()
+	err := p.admit.Flush(limited)
 	p.cancel()
 	p.tasks.Wait()
 	return err
