@@ -74,7 +74,7 @@ const (
 	// sessionMemory is more than a session holds at most, which is a buffer of
 	// 256 KiB for each direction and what is in the pool of them for each CPU, and
 	// far less than what these tests send.
-	sessionMemory = 2 << 20
+	sessionMemory = 4 << 20
 	// lookEvery is how many bytes go by between two looks.
 	lookEvery = 8 << 20
 )

@@ -42,6 +42,11 @@ func confinement(o Options, node string, pw playwright, l launch, dir string) *c
 	r := rules(o)
 	r.Read = append(append(append(r.Read, systemFiles...), o.Files...), programFiles(o, node, pw, l)...)
 	r.Write = append([]string{dir}, systemDevices...)
+	if o.Sandbox {
+		// Chromium's sandbox maps the users of its namespaces in /proc/self. Of the
+		// processes outside of it these rights reach no memory, which Landlock keeps.
+		r.Write = append(r.Write, "/proc")
+	}
 	if o.Type != Chromium {
 		// Chromium is told to share by its scratch folder; the others share here.
 		r.Write = append(r.Write, "/dev/shm")
