@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// clock knows what time it is for Redis, as well as a heartbeat's reply tells.
+// clock knows what time it is for Redis, as well as the replies to joins and
+// heartbeats tell, one of which is the first that a process hears.
 // Redis' own time judges all leases; this is only for what is sent and may be
 // read much later.
 type clock struct {

@@ -110,28 +110,31 @@ func TestAnEmptyRedisIsANewEpoch(t *testing.T) {
 // which stood still, although its age is of when it was sent.
 func TestAnEndKeepsItsTimeThoughItsCallWaited(t *testing.T) {
 	p := newPool(t)
-	p.join(worker("w1", 2))
-	p.serve("s1", "w1")
-	p.serve("s2", "w1")
-	for id, tell := range map[string]func(){
-		"s1": func() { p.finish("w1", "s1") },
-		"s2": func() { p.proxyBeat("p1", state.End{Session: "s2", Reason: "client_closed"}) },
+	p.join(worker("w1", 3))
+	for _, id := range []string{"s1", "s2", "s3"} {
+		p.serve(id, "w1")
+	}
+	finish := func(id string) { p.finish("w1", id) }
+	for _, c := range []struct {
+		id    string
+		learn func()
+		tell  func(id string)
+	}{
+		{"s1", func() { p.join(worker("w2", 1)) }, finish},
+		{"s2", func() { p.beat("w1", 2, "s2", "s3") }, finish},
+		{"s3", func() { p.proxyBeat("p1") }, func(id string) { p.proxyBeat("p1", state.End{Session: id, Reason: "client_closed"}) }},
 	} {
 		s, err := state.New(p.c, p.k, state.DefaultOptions(), nil)
 		require.NoError(t, err)
 		p.Store = s // which knows no time yet
-		if id == "s1" {
-			p.beat("w1", 2, "s1", "s2")
-		} else {
-			p.proxyBeat("p1")
-		}
+		c.learn()
 		p.read()
 		before := time.Now()
 		goOn := p.block()
-		tell()
+		c.tell(c.id)
 		goOn()
 		e := p.only(event.SessionEnded)
-		require.Equal(t, id, e.Session.ID)
+		require.Equal(t, c.id, e.Session.ID)
 		require.WithinDuration(t, before, e.Time(), e.At.Sub(before)/2, "told at %s", e.At)
 	}
 }

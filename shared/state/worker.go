@@ -105,6 +105,7 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 	}
 	sessions, _ := json.Marshal(list)
 	k := s.keys
+	sent := time.Now()
 	m, got, err := s.run(ctx, "join",
 		s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Endpoints(), k.Fading(), k.Recycling(),
 			k.Worker(r.ID), k.Held(r.ID), k.Members(flavour), k.Left(r.ID)),
@@ -119,7 +120,8 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 	case "stale":
 		reply.Stale = true
 	case "ok":
-		reply.Ended = got.from(1)
+		s.clock.heard(sent, got.at(1))
+		reply.Ended = got.from(2)
 	}
 	return reply, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/keys"
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
@@ -40,7 +41,7 @@ func TestAnotherReleaseIsKeptOut(t *testing.T) {
 	for _, stranger := range []*harness.Process{p.TryProxyOfAnotherRelease(t), p.TryWorkerOfAnotherRelease(t)} {
 		require.Equal(t, 1, stranger.ExitCode(t, 2*harness.Patience), stranger.Name)
 		for _, want := range []string{
-			`the pool "default" in Redis belongs to another release`, "schema 3; this release has other",
+			`the pool "default" in Redis belongs to another release`, "schema " + state.Schema + "; this release has other",
 			"--pool", "PWDIST_POOL", "delete the pool's keys", "docs/operations.md",
 		} {
 			require.Contains(t, stranger.Output(), want, stranger.Name)

@@ -6,7 +6,7 @@
 --       11 lifetime, in sessions, 0 = off  12 state: ready|unhealthy|retiring
 --       13 heartbeat number  14 sessions it has served  15 '1' when it was joined before
 --       16 active sessions (JSON array of {session, proxy, attempt, age, name, labels, token, client, nonce})
--- reply {epoch, rev, 'ok', sessions of the list that have ended ...}
+-- reply {epoch, rev, 'ok', time in ms, sessions of the list that have ended ...}
 --       {epoch, rev, 'replaced', worker} when a later boot has taken the endpoint
 --       {epoch, rev, 'flavours', limit} when the pool has as many flavours as it may
 --       {epoch, rev, 'stale', last number} when a heartbeat or the worker's end has overtaken the call
@@ -132,4 +132,4 @@ end
 call('ZADD', P .. 'served', 'GT', ARGV[14] + assigned, id)
 dispatch(W)
 give(freed)
-return { EPOCH, REV, 'ok', unpack(ended) }
+return { EPOCH, REV, 'ok', TIME, unpack(ended) }
