@@ -186,5 +186,9 @@ func (p Pool) Rev() string { return p.prefix + "rev" }
 // Clock is a string: the last TIME in ms that a script has seen.
 func (p Pool) Clock() string { return p.prefix + "clock" }
 
+// Resumed is a string: the TIME in ms at which scripts went on after nobody could
+// write for a while. Until a whole lease has passed since, no deadline is judged.
+func (p Pool) Resumed() string { return p.prefix + "resumed" }
+
 // Schema is a string: the version of the scripts that own this data set.
 func (p Pool) Schema() string { return p.prefix + "schema" }

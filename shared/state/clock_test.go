@@ -66,7 +66,7 @@ func TestTimeStandsStillWhenNobodyCouldWrite(t *testing.T) {
 	}
 }
 
-func TestManyLeasesMove(t *testing.T) {
+func TestManyLeasesMoveWhenTheClockIsSetBack(t *testing.T) {
 	p := newPool(t)
 	p.proxyBeat("p1")
 	args := []string{"ZADD", p.k.Leases()}
@@ -74,7 +74,7 @@ func TestManyLeasesMove(t *testing.T) {
 		args = append(args, "1", "s"+strconv.Itoa(i))
 	}
 	require.NoError(t, p.do(args...).Error())
-	p.lastSeen(time.Minute)
+	p.lastSeen(-time.Hour)
 	p.proxyBeat("p1")
 	n, err := p.do("ZCOUNT", p.k.Leases(), "-inf", "2").ToInt64()
 	require.NoError(t, err)
@@ -206,4 +206,35 @@ func TestAnotherReleaseKeepsOut(t *testing.T) {
 	after := p.dump()
 	before.ttl, after.ttl = nil, nil
 	require.Equal(t, before, after, "a refused call writes nothing")
+}
+
+// However many deadlines there are, going on after a standstill takes the same
+// few commands, and no deadline is judged before a whole lease has passed.
+func TestGoingOnIsOneStep(t *testing.T) {
+	var counts [2]int
+	for i, workers := range []int{1, 300} {
+		p := newPool(t)
+		p.proxyBeat("p1")
+		for n := range workers {
+			p.join(worker(fmt.Sprint("w", n), 1))
+			p.acquire(fmt.Sprint("s", n))
+		}
+		p.lastSeen(time.Hour)
+		for _, zset := range []string{p.k.Workers(), p.k.Proxies(), p.k.Leases()} {
+			p.dies(zset, "")
+		}
+		counts[i] = len(scriptCommands(monitor(t, func() { p.proxyBeat("p2") })))
+		require.False(t, p.proxyBeat("p1").New, "its lease has not run out")
+		ended, next := p.reap(1000)
+		require.Zero(t, ended)
+		require.Positive(t, next)
+		require.Len(t, p.dump().zset["workers"], workers)
+		require.Equal(t, state.StartOK, p.start("s0", "w0", 1))
+
+		// When that time is over, all of them are due that were not renewed.
+		require.NoError(t, p.do("SET", p.k.Resumed(), "1").Error())
+		p.reapAll(100)
+		require.Empty(t, p.dump().zset["leases"])
+	}
+	require.Equal(t, counts[0], counts[1])
 }

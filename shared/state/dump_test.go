@@ -7,6 +7,8 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
 // dumpScript reads a whole pool in one step; of sessions that are over only how
@@ -74,7 +76,24 @@ func (p *pool) dump() dump {
 			d.text[name] = v[0]
 		}
 	}
+	d.resume(p.Options())
 	return d
+}
+
+// resume puts deadlines to where they are judged after time stood still.
+func (d dump) resume(o state.Options) {
+	at, _ := strconv.ParseFloat(d.text["resumed"], 64)
+	for name, lease := range leases(o) {
+		for member, till := range d.zset[name] {
+			d.zset[name][member] = max(till, at+lease)
+		}
+	}
+}
+
+// leases are the zsets of deadlines and for how many ms these are given.
+func leases(o state.Options) map[string]float64 {
+	process, start := float64(o.ProcessLease.Milliseconds()), float64(o.StartLease.Milliseconds())
+	return map[string]float64{"workers": process, "proxies": process, "leases": start, "fading": 60_000, "recycling": 60_000}
 }
 
 // under lists what stands behind the prefix in the names of keys, as in

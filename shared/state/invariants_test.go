@@ -364,7 +364,7 @@ func (v verdict) expiries() {
 
 // names: there are no keys that nobody knows of.
 func (v verdict) names() {
-	fixed := []string{"schema", "epoch", "clock", "rev", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring", "parting",
+	fixed := []string{"schema", "epoch", "clock", "rev", "resumed", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring", "parting",
 		"changed", "beats", "served", "endpoints", "flavours", "fits", "least", "classes", "waiting", "ended"}
 	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left", "token"}
 	for name := range v.ttl {

@@ -419,7 +419,7 @@ func (w *world) reapAll() {
 
 func (w *world) nothingLeft(t *rapid.T) {
 	// What may stay: what names the data set, and what goes by itself.
-	stay := map[string]bool{"schema": true, "epoch": true, "clock": true, "rev": true, "seq": true, "events": true, "changed": true,
+	stay := map[string]bool{"schema": true, "epoch": true, "clock": true, "rev": true, "resumed": true, "seq": true, "events": true, "changed": true,
 		"ended": true, "recycling": true, "fits": true}
 	for name, ttl := range w.last.ttl {
 		if !stay[name] && ttl < 0 {

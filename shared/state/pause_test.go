@@ -74,11 +74,19 @@ func TestReapInBatches(t *testing.T) {
 			p.dies(p.k.Proxies(), "p1")
 			p.dies(p.k.Workers(), "w")
 		}},
+		{"one worker served them all", 1, 1000, true, func(p *pool) {
+			p.dies(p.k.Proxies(), "p1")
+			p.dies(p.k.Workers(), "w")
+		}},
 		{"they did not start", 100, 1000, false, func(p *pool) { p.dies(p.k.Leases(), "") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPool(t)
-			crowd(p, c.workers, 10, c.clients, c.starts)
+			slots := max(10, c.clients/c.workers)
+			if !c.starts && c.workers == 1 {
+				slots = 10 // the others wait
+			}
+			crowd(p, c.workers, slots, c.clients, c.starts)
 			p.proxyBeat("p2")
 			c.dead(p)
 			var calls int
@@ -174,6 +182,11 @@ func TestPauses(t *testing.T) {
 		{"a proxy dies with 10,000 waiting clients", 1, 1, 10_001, true, func(f *fleet) { f.dies(f.k.Proxies(), "p1"); f.reapAll(100) }},
 		{"a proxy dies with 10,000 assigned sessions", 1000, 10, 10_000, false, func(f *fleet) { f.dies(f.k.Proxies(), "p1"); f.reapAll(100) }},
 		{"1,000 workers and their proxy die with 10,000 sessions", 1000, 10, 10_000, true, func(f *fleet) {
+			f.dies(f.k.Proxies(), "p1")
+			f.dies(f.k.Workers(), "w")
+			f.reapAll(100)
+		}},
+		{"a worker of 1,000 sessions and its proxy die", 1, 1000, 1000, true, func(f *fleet) {
 			f.dies(f.k.Proxies(), "p1")
 			f.dies(f.k.Workers(), "w")
 			f.reapAll(100)

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,4 +315,54 @@ func TestEventsAreBoundedByCount(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, n, int64(300))
 	p.forget()
+}
+
+// A worker whose sessions are too many for one batch goes with the last of them,
+// and may come back before that with those that are left.
+func TestReapWorkerInBatches(t *testing.T) {
+	lost := func(t *testing.T) *pool {
+		t.Helper()
+		p := newPool(t)
+		p.join(worker("w1", 5))
+		for i := range 5 {
+			p.serve(fmt.Sprint("s", i), "w1")
+		}
+		p.expire(p.k.Workers(), "w1")
+		p.expire(p.k.Proxies(), "p1")
+		p.read()
+		ended, next := p.reap(3)
+		require.Equal(t, 2, ended, "and the worker is the third thing it looks at")
+		require.Zero(t, next, "more is due")
+		require.Equal(t, []string{"session.ended", "session.ended"}, kinds(p))
+		return p
+	}
+	t.Run("it stays away", func(t *testing.T) {
+		p := lost(t)
+		p.reap(3)
+		require.Equal(t, []string{"session.ended", "session.ended"}, kinds(p))
+		ended, _ := p.reap(3)
+		require.Equal(t, 1, ended)
+		require.Equal(t, []string{"worker.lost", "session.ended"}, kinds(p))
+		require.Empty(t, p.dump().zset["workers"])
+		require.Empty(t, p.dump().under("held:"))
+	})
+	t.Run("it comes back", func(t *testing.T) {
+		p := lost(t)
+		r := p.beat("w1", 2, "s0", "s1", "s2", "s3", "s4")
+		require.Equal(t, state.Ready, r.State)
+		require.Len(t, r.Ended, 2, "ended is final")
+		p.reap(3)
+		require.Empty(t, kinds(p))
+		require.Len(t, p.dump().set["held:w1"], 3)
+		p.proxyBeat("p1")
+	})
+}
+
+// kinds are the types of the events since the last look, in order.
+func kinds(p *pool) (list []string) {
+	for _, name := range p.types() {
+		kind, _, _ := strings.Cut(name, " ")
+		list = append(list, kind)
+	}
+	return list
 }

@@ -228,6 +228,16 @@ func (p *pool) reap(batch int) (ended int, next time.Duration) {
 // expire makes a deadline pass.
 func (p *pool) expire(key, member string) {
 	p.t.Helper()
+	// Where time stood still, the others keep the deadlines that follow from that.
+	if at, err := p.do("GET", p.k.Resumed()).ToString(); err == nil && at != "" {
+		d := p.dump()
+		for name := range leases(p.Options()) {
+			for other, till := range d.zset[name] {
+				require.NoError(p.t, p.do("ZADD", p.k.Prefix()+name, "XX", strconv.FormatFloat(till, 'f', 0, 64), other).Error())
+			}
+		}
+		require.NoError(p.t, p.do("DEL", p.k.Resumed()).Error())
+	}
 	require.NoError(p.t, p.do("ZADD", key, "XX", "1", member).Error())
 	require.NoError(p.t, p.do("ZSCORE", key, member).Error(), "%s has no %s", key, member)
 }

@@ -54,7 +54,7 @@ var scriptNames = []string{"acquire", "reassign", "start", "finish", "cancel", "
 func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (*Store, error) {
 	s := &Store{client: client, keys: pool, options: o, onReply: onReply, scripts: map[string]*script{},
 
-		base: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Events()},
+		base: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Resumed(), pool.Events()},
 		more: []string{pool.Workers(), pool.Proxies(), pool.Fits(), pool.Flavours(), pool.Least(), pool.Classes(), pool.Waiting(), pool.Leases(), pool.Served(), pool.Ended()}}
 	head := constants(pool.Prefix(), pool.Name(), o)
 	for _, name := range scriptNames {

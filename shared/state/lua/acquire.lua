@@ -48,10 +48,12 @@ if not W and not again then
     end
     if #others > 0 then return { EPOCH, REV, 'refused', 'no_match', unpack(others) } end
   end
-  if call('HEXISTS', P .. 'classes', S.class) == 0 and call('HLEN', P .. 'classes') >= MAX_CLASSES then
+  S.listed = call('HEXISTS', P .. 'classes', S.class) == 1
+  if not S.listed and call('HLEN', P .. 'classes') >= MAX_CLASSES then
     return { EPOCH, REV, 'refused', 'too_many_classes' }
   end
-  if call('ZCARD', P .. 'waiting') >= tonumber(ARGV[11]) then return reject('queue_full') end
+  S.waiting = call('ZCARD', P .. 'waiting') + 1
+  if S.waiting > tonumber(ARGV[11]) then return reject('queue_full') end
   if most_waiting > 0 and call('ZCOUNT', P .. 'token:' .. S.token, '(0', '+inf') >= most_waiting then
     return reject('token_queue')
   end
@@ -60,15 +62,17 @@ end
 S.seq = int(call('INCR', P .. 'seq'))
 call('ZADD', P .. 'proxies', 'NX', NOW + LEASE, S.proxy)
 call('SADD', P .. 'owned:' .. S.proxy, S.id)
-local record = { 'proxy', S.proxy, 'queued_at', TIME, 'seq', S.seq, 'class', S.class, 'demand', S.demand, 'browser', S.browser }
+local record = { 'proxy', S.proxy, 'queued_at', TIME, 'browser', S.browser }
 for _, name in ipairs({ 'name', 'labels', 'token', 'client' }) do
   if S[name] ~= '' then
     record[#record + 1] = name
     record[#record + 1] = S[name]
   end
 end
+-- Last, because every look at the others walks over what stands before them.
+for _, value in ipairs({ 'seq', S.seq, 'class', S.class, 'demand', S.demand }) do record[#record + 1] = value end
 if W then
-  place(S, W, record)
+  offer(W, place(S, W, record))
 else
   enqueue(S, { 'attempt', '0', 'playwright', S.playwright, unpack(record) })
 end

@@ -7,7 +7,10 @@
 -- ARGV  1 how many sessions to look at, about
 -- reply {epoch, rev, ended sessions, ms until the next deadline}
 local left, count, freed = tonumber(ARGV[1]), 0, {}
-local function due(key, limit) return call('ZRANGEBYSCORE', key, '-inf', TIME, 'LIMIT', 0, math.max(limit, 0)) end
+local function due(key, lease, limit)
+  if not judged(lease) then return {} end
+  return call('ZRANGEBYSCORE', key, '-inf', TIME, 'LIMIT', 0, math.max(limit, 0))
+end
 
 local function lose(S, reason)
   freed[S.worker] = true
@@ -15,7 +18,7 @@ local function lose(S, reason)
   count = count + 1
 end
 
-for _, sid in ipairs(due(P .. 'leases', left)) do
+for _, sid in ipairs(due(P .. 'leases', START_LEASE, left)) do
   local S = session(sid)
   left = left - 1
   if S and S.state == 'assigned' then
@@ -26,18 +29,13 @@ for _, sid in ipairs(due(P .. 'leases', left)) do
   end
 end
 
-for _, id in ipairs(due(P .. 'workers', left)) do
+for _, id in ipairs(due(P .. 'workers', LEASE, left)) do
   if left <= 0 then break end
   left = left - 1
   local W = worker(id)
-  if W then
-    remove(W, 'worker.lost', call('ZSCORE', P .. 'beats', id) or '0', 'lease_expired')
-  else
-    call('ZREM', P .. 'workers', id)
-  end
+  local lost = {}
   for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. id)) do
     local S = session(sid)
-    left = left - 1
     if not S then
       call('SREM', P .. 'held:' .. id, sid)
     elseif S.state == 'active' then
@@ -46,13 +44,25 @@ for _, id in ipairs(due(P .. 'workers', left)) do
         -- have undone.
         call('SADD', P .. 'owned:' .. S.proxy, sid)
       else
-        lose(S, 'worker_lost')
+        lost[#lost + 1] = S
       end
     end
   end
+  -- A worker with more of them than the batch has room for goes with the last of them.
+  local whole = #lost <= math.max(left, 1)
+  if whole and W then
+    remove(W, 'worker.lost', call('ZSCORE', P .. 'beats', id) or '0', 'lease_expired')
+  elseif whole then
+    call('ZREM', P .. 'workers', id)
+  end
+  for i = 1, math.min(#lost, math.max(left, 1)) do
+    left = left - 1
+    lose(lost[i], 'worker_lost')
+  end
+  if not whole then break end
 end
 
-for _, id in ipairs(due(P .. 'proxies', left)) do
+for _, id in ipairs(due(P .. 'proxies', LEASE, left)) do
   if left <= 0 then break end
   left = left - 1
   local owned = P .. 'owned:' .. id
@@ -74,7 +84,7 @@ for _, id in ipairs(due(P .. 'proxies', left)) do
   end
 end
 
-for _, flavour in ipairs(call('ZRANGEBYSCORE', P .. 'fading', '-inf', TIME)) do
+for _, flavour in ipairs(due(P .. 'fading', FADE, MAX_FLAVOURS)) do
   call('HDEL', P .. 'flavours', flavour)
   call('ZREM', P .. 'fading', flavour)
   call('DEL', P .. 'fits')

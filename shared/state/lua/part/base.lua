@@ -3,16 +3,16 @@
 -- The constants P, POOL, SCHEMA, HEARTBEAT, LEASE, START_LEASE, ... stand in front of it.
 -- Scripts declare every key that their caller knows, and name in the same slot what they find
 -- on their way; "base" and "dispatch" in their heads stand for the KEYS of these parts. Not
--- declared are the deadlines that move when time stood still, and what is asked when a lifetime
--- comes to its end: a thousand calls would pay for one.
--- KEYS  schema epoch clock rev events
+-- declared are the deadlines that move when the clock was set back, and what is asked when a
+-- lifetime comes to its end: a thousand calls would pay for one.
+-- KEYS  schema epoch clock rev resumed events
 local call = redis.call
 
 -- int makes text of a number. Numbers of Redis TIME must not pass through tostring, which
 -- may lose digits; as an argument of a command a number needs nothing.
 local function int(n) return string.format('%.0f', n) end
 
-local seen = call('MGET', P .. 'schema', P .. 'epoch', P .. 'clock', P .. 'rev')
+local seen = call('MGET', P .. 'schema', P .. 'epoch', P .. 'clock', P .. 'rev', P .. 'resumed')
 
 -- Two releases whose scripts differ must not write into one pool.
 if seen[1] and seen[1] ~= SCHEMA then
@@ -24,6 +24,9 @@ local tm = call('TIME')
 local TIME = tm[1] .. string.sub('00000' .. tm[2], -6, -4)
 local NOW = tonumber(TIME)
 local EPOCH, REV = seen[2], seen[4] or '0'
+-- When time went on after nobody could write for a while. Before a whole lease has passed since
+-- then, no deadline is judged by the time that it names.
+local RESUMED = tonumber(seen[5] or '0')
 
 local function emit(kind, id, fields)
   call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_MAX, '*', 'v', '1', 'type', kind,
@@ -44,9 +47,10 @@ else
     NOW, TIME = clock, seen[3]
   elseif gap < 0 or gap > 2 * HEARTBEAT then
     -- Nobody could write for a while, so nobody could renew a lease or come back:
-    -- no deadline is judged by this gap.
+    -- no deadline is judged by this gap. Where the clock was set back, they are too far away besides.
+    RESUMED = NOW
     local deadlines = { workers = LEASE, proxies = LEASE, leases = START_LEASE, fading = FADE, recycling = FADE }
-    for name, lease in pairs(deadlines) do
+    for name, lease in pairs((gap < 0) and deadlines or {}) do
       local members = call('ZRANGE', P .. name, 0, -1)
       for from = 1, #members, 500 do
         local args = {}
@@ -57,7 +61,7 @@ else
         call('ZADD', P .. name, 'XX', unpack(args))
       end
     end
-    call('SET', P .. 'clock', TIME)
+    call('MSET', P .. 'clock', TIME, P .. 'resumed', TIME)
     emit('pool.resumed', POOL .. ':pool.resumed:' .. TIME, { 'epoch', EPOCH, 'gap_ms', gap })
   elseif gap > HEARTBEAT / 50 then
     -- Fine enough to tell a gap, and far less than once in every call of a busy pool.
@@ -65,7 +69,11 @@ else
   end
 end
 
+-- judged tells whether deadlines that are given for so long are judged by the time they name.
+local function judged(lease) return RESUMED + lease <= NOW end
+
+-- alive tells whether a process has not let its lease run out.
 local function alive(key, id)
   local till = call('ZSCORE', key, id)
-  return till and tonumber(till) > NOW
+  return till and (tonumber(till) > NOW or not judged(LEASE))
 end

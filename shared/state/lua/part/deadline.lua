@@ -3,9 +3,10 @@
 -- when there is none.
 local function next_deadline()
   local first
-  for _, name in ipairs({ 'workers', 'proxies', 'leases', 'fading' }) do
+  for name, lease in pairs({ workers = LEASE, proxies = LEASE, leases = START_LEASE, fading = FADE }) do
     local head = call('ZRANGE', P .. name, 0, 0, 'WITHSCORES')
-    if head[1] and (not first or tonumber(head[2]) < first) then first = tonumber(head[2]) end
+    local till = head[1] and math.max(tonumber(head[2]), RESUMED + lease)
+    if till and (not first or till < first) then first = till end
   end
   if not first then return '-1' end
   return int(math.max(0, first - NOW))

@@ -1,25 +1,25 @@
 --@ fits place queue finish tell
 -- dispatch gives the capacity of a worker to the oldest eligible tickets over all classes
 -- that its flavour fits. Whatever makes capacity appear calls it, so that no ticket sleeps
--- beside a free slot. Of W it needs what offer needs.
+-- beside a free slot. What is left of the capacity is shown to acquire. eased says that W holds
+-- less than before.
 -- KEYS  workers proxies fits flavours least classes waiting leases served ended
 local MAX_SKIPPED = 100
 
-local function dispatch(W)
-  local capacity = offer(W)
-  if capacity <= 0 then return end
-  local classes = call('HGETALL', P .. 'classes')
-  if not classes[1] then return end
+local function dispatch(W, eased)
+  local capacity, held = room(W)
+  local classes = (capacity > 0) and call('HGETALL', P .. 'classes') or {}
+  if not classes[1] then return show(W, capacity, held, eased) end
   if not alive(P .. 'workers', W.id) then
     -- It comes back with its next heartbeat.
     withdraw(W.id, W.flavour)
     return
   end
-  W = worker(W.id)
   local heads = {}
   local function look(class)
     local head = call('ZRANGE', P .. 'queue:' .. class, 0, 0, 'WITHSCORES')
     heads[class] = head[1] and { id = head[1], seq = tonumber(head[2]) }
+    if not head[1] then call('HDEL', P .. 'classes', class) end
   end
   for i = 1, #classes, 2 do
     if string.find(fits(classes[i], classes[i + 1]), ',' .. W.flavour .. ',', 1, true) then look(classes[i]) end
@@ -30,31 +30,34 @@ local function dispatch(W)
     for c, head in pairs(heads) do
       if not oldest or head.seq < oldest.seq then oldest, class = head, c end
     end
-    if not oldest then return end
+    if not oldest then break end
     local S = session(oldest.id)
     if not S or S.state ~= 'queued' then
       dequeue(oldest.id, class)
     elseif not alive(P .. 'proxies', S.proxy) then
       -- Nobody would fetch the grant, and the slot would idle for a whole start lease. Ending
       -- thousands would hold Redis for long; reap is due now and goes on with them.
-      if skipped == MAX_SKIPPED then return end
+      if skipped == MAX_SKIPPED then break end
       skipped = skipped + 1
       finish(S, 'proxy_lost')
       tell(S, 'ended', 'reason', 'proxy_lost')
     else
-      dequeue(oldest.id, class)
-      capacity = place(S, W, {})
+      -- look sees to the class when this was the last one in it.
+      unqueue(oldest.id, class)
+      place(S, W, {})
+      capacity, held, eased = capacity - 1, held + 1, false
       tell(S, 'grant', 'worker', W.id, 'endpoint', W.endpoint, 'attempt', S.attempt, 'browser_version',
         W.browser_version, 'playwright', W.playwright)
     end
     look(class)
   end
+  show(W, capacity, held, eased)
 end
 
 -- give offers what ended sessions left free; workers is a set of ids.
 local function give(workers)
   for id in pairs(workers) do
-    local v = call('HMGET', P .. 'worker:' .. id, 'state', 'flavour', 'slots', 'lifetime')
-    if v[1] then dispatch({ id = id, state = v[1], flavour = v[2], slots = v[3], lifetime = v[4] }) end
+    local W = worker(id)
+    if W then dispatch(W, true) end
   end
 end

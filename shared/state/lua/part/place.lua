@@ -1,6 +1,6 @@
 --@ session worker token
--- place gives a slot of W to S. The caller has made sure that W has capacity; what is left of
--- it is returned. more are fields for the record of S.
+-- place gives a slot of W to S. The caller has made sure that W has capacity, and shows what is
+-- left of it. How many W has served is returned. more are fields for the record of S.
 local function place(S, W, more)
   S.state, S.worker, S.endpoint = 'assigned', W.id, W.endpoint
   S.attempt, S.assigned_at = int(S.attempt + 1), TIME
@@ -12,5 +12,5 @@ local function place(S, W, more)
   call('HSET', P .. 'session:' .. S.id, 'state', 'assigned', 'worker', W.id, 'attempt', S.attempt, 'assigned_at', TIME,
     'browser_version', S.browser_version, 'playwright', S.playwright, unpack(more))
   session_event('session.assigned', S, { 'queued_ms', span(S.queued_at, NOW) })
-  return offer(W, served)
+  return served
 end

@@ -1,18 +1,22 @@
 --@ session token
 -- The queue has one zset for each class of demand, and one for all of them.
+-- enqueue lets S wait. S.listed says that its class is known to wait already.
 local function enqueue(S, more)
   S.state, S.worker = 'queued', ''
   call('HSET', P .. 'session:' .. S.id, 'state', 'queued', 'worker', '', unpack(more))
-  call('HSET', P .. 'classes', S.class, S.demand)
+  if not S.listed then call('HSET', P .. 'classes', S.class, S.demand) end
   call('ZADD', P .. 'queue:' .. S.class, S.seq, S.id)
   call('ZADD', P .. 'waiting', S.seq, S.id)
   charge(S, S.seq)
   session_event('session.queued', S, { 'class', S.class, 'seq', S.seq })
 end
 
-local function dequeue(id, class)
-  local queue = P .. 'queue:' .. class
-  call('ZREM', queue, id)
+local function unqueue(id, class)
+  call('ZREM', P .. 'queue:' .. class, id)
   call('ZREM', P .. 'waiting', id)
-  if call('EXISTS', queue) == 0 then call('HDEL', P .. 'classes', class) end
+end
+
+local function dequeue(id, class)
+  unqueue(id, class)
+  if call('EXISTS', P .. 'queue:' .. class) == 0 then call('HDEL', P .. 'classes', class) end
 end

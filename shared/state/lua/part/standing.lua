@@ -7,7 +7,7 @@ local function standing(S)
   elseif S.state == 'queued' then
     if not S.class then ticket(S) end
     local rank = call('ZRANK', P .. 'queue:' .. S.class, S.id) or 0
-    return { EPOCH, REV, 'queued', int(rank + 1), int(call('ZCARD', P .. 'waiting')) }
+    return { EPOCH, REV, 'queued', int(rank + 1), int(S.waiting or call('ZCARD', P .. 'waiting')) }
   end
   return { EPOCH, REV, S.state, call('HGET', P .. 'session:' .. S.id, 'reason') or '' }
 end

@@ -31,7 +31,7 @@ end
 -- in a round of a worker's slots, so the keys that it needs are not declared in every call.
 local function may_go(W)
   local members, due = P .. 'members:' .. W.flavour, 0
-  for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'recycling', TIME, '+inf')) do
+  for _, place in ipairs(call('ZRANGEBYSCORE', P .. 'recycling', judged(FADE) and TIME or '-inf', '+inf')) do
     if string.sub(place, 1, #W.flavour + 1) == W.flavour .. '|' then due = due + 1 end
   end
   local others = due + call('ZINTERCARD', 2, P .. 'retiring', members) + call('ZINTERCARD', 2, P .. 'parting', members)
@@ -60,26 +60,36 @@ local function parts(W, served)
   return false
 end
 
--- offer puts a worker where acquire looks for it, or takes it away from there, and returns
--- its capacity. served may be given by who has just read it. Among workers of one load a
--- parting one comes first, so that it is not left on the way out for want of clients.
-local function offer(W, served)
-  local capacity, load = 0, 0
-  if W.state == 'ready' then
-    load = call('SCARD', P .. 'held:' .. W.id)
-    capacity = W.slots - load
-    if tonumber(W.lifetime) > 0 then
-      served = tonumber(served or call('ZSCORE', P .. 'served', W.id) or '0')
-      local left = W.lifetime - served
-      if left < capacity and parts(W, served) then
-        capacity, load = left, load - 0.5
-      end
+-- room returns the capacity of a worker and its load, as acquire compares it. served may be
+-- given by who has just read it. Among workers of one load a parting one comes first, so that
+-- it is not left on the way out for want of clients.
+local function room(W, served)
+  if W.state ~= 'ready' then return 0, 0 end
+  local load = call('SCARD', P .. 'held:' .. W.id)
+  local capacity = W.slots - load
+  if tonumber(W.lifetime) > 0 then
+    served = tonumber(served or call('ZSCORE', P .. 'served', W.id) or '0')
+    local left = W.lifetime - served
+    if left < capacity and parts(W, served) then return left, load - 0.5 end
+  end
+  return capacity, load
+end
+
+-- show puts a worker where acquire looks for it, or takes it away from there. eased says that
+-- its load is less than when it was shown last, which cannot make another one the first.
+local function show(W, capacity, load, eased)
+  if capacity <= 0 then
+    withdraw(W.id, W.flavour)
+  elseif call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 then
+    if eased then
+      call('ZADD', P .. 'least', 'LT', load, W.flavour)
+    else
+      rank(W.flavour)
     end
   end
-  if capacity > 0 then
-    if call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 then rank(W.flavour) end
-  else
-    withdraw(W.id, W.flavour)
-  end
-  return capacity
+end
+
+local function offer(W, served)
+  local capacity, load = room(W, served)
+  show(W, capacity, load)
 end
