@@ -106,6 +106,11 @@ func (p Pool) Retiring() string { return p.prefix + "retiring" }
 // of others. A worker is in it until it is not ready any more.
 func (p Pool) Parting() string { return p.prefix + "parting" }
 
+// Owing is a set: workers with a free slot that clients have a claim on who wait
+// behind many of a dead proxy's. Written by scripts that dispatch, which keep
+// such a worker out of Free; emptied by reap.
+func (p Pool) Owing() string { return p.prefix + "owing" }
+
 // Recycling is a zset: "flavour|endpoint" → until when (ms) the pool counts on
 // its next worker. Written when a worker leaves at the end of its lifetime,
 // removed when the endpoint joins again.
@@ -135,7 +140,7 @@ func (p Pool) Fits() string { return p.prefix + "fits" }
 func (p Pool) Free(flavour string) string { return p.prefix + "free:" + flavour }
 
 // Least maps each flavour that has a free worker to the load of its least-loaded one. Zset.
-// Written by whatever changes free; read by acquire, reassign and sweep. Goes with the free workers.
+// Written by whatever changes free; read by acquire and reassign. Goes with the free workers.
 func (p Pool) Least() string { return p.prefix + "least" }
 
 // Session is a hash: one session's record. Written by scripts; expires after

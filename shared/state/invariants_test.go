@@ -159,7 +159,7 @@ func (v verdict) free() {
 			}
 		}
 		_, listed := v.zset["free:"+w["flavour"]][id]
-		if !listed && w["state"] == "ready" && v.capacity(id) > 0 && v.alive("workers", id) && !v.parked[id] {
+		if !listed && w["state"] == "ready" && v.capacity(id) > 0 && v.alive("workers", id) && !v.parked[id] && !v.set["owing"][id] {
 			v.say("worker %s has capacity %d, but is not free", id, v.capacity(id))
 		}
 	}
@@ -364,7 +364,7 @@ func (v verdict) expiries() {
 
 // names: there are no keys that nobody knows of.
 func (v verdict) names() {
-	fixed := []string{"schema", "epoch", "clock", "rev", "resumed", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring", "parting",
+	fixed := []string{"schema", "epoch", "clock", "rev", "resumed", "seq", "events", "workers", "proxies", "leases", "fading", "recycling", "retiring", "parting", "owing",
 		"changed", "beats", "served", "endpoints", "flavours", "fits", "least", "classes", "waiting", "ended"}
 	families := []string{"worker", "held", "owned", "members", "free", "session", "queue", "inbox", "left", "token"}
 	for name := range v.ttl {

@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 	o := options(func(o *state.Options) {
 		// Deadlines pass when the test says so.
 		o.Heartbeat, o.ProcessLease, o.StartLease = 10*time.Minute, time.Hour, time.Hour
-		o.MaxClasses, o.MaxFlavours = maxClasses, 3
+		o.MaxClasses, o.MaxFlavours, o.MaxSkipped = maxClasses, 3, 1
 	})
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {

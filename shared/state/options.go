@@ -17,6 +17,7 @@ type Options struct {
 
 	MaxClasses  int // distinct demands that may wait at one time
 	MaxFlavours int // distinct kinds of workers in one pool
+	MaxSkipped  int // waiting clients of dead proxies that a call may end on its way to one that lives
 }
 
 // DefaultOptions returns the documented defaults.
@@ -31,5 +32,6 @@ func DefaultOptions() Options {
 		EndedAge:         time.Hour,
 		MaxClasses:       64,
 		MaxFlavours:      64,
+		MaxSkipped:       100,
 	}
 }

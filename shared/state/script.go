@@ -74,10 +74,10 @@ func constants(prefix, pool string, o Options) string {
 	return fmt.Sprintf(`local P, POOL, SCHEMA = '%s', '%s', '%s'
 local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, INBOX_AGE = %d, %d, %d, %d, %d, %d
 local EVENTS_MAX, EVENTS_AGE, ENDED_MAX, ENDED_AGE = '%d', %d, %d, %d
-local MAX_CLASSES, MAX_FLAVOURS, CHANGES_KEPT = %d, %d, %d
+local MAX_CLASSES, MAX_FLAVOURS, MAX_SKIPPED, CHANGES_KEPT = %d, %d, %d, %d
 `,
 		prefix, pool, Schema,
 		o.Heartbeat.Milliseconds(), o.ProcessLease.Milliseconds(), o.StartLease.Milliseconds(), flavourFadeMS, tombstoneMS, inboxMS,
 		o.EventsMaxEntries, o.EventsMaxAge.Milliseconds(), o.EndedMax, o.EndedAge.Milliseconds(),
-		o.MaxClasses, o.MaxFlavours, changesKept)
+		o.MaxClasses, o.MaxFlavours, o.MaxSkipped, changesKept)
 }

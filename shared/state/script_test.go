@@ -106,7 +106,7 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 		"proxy_heartbeat": "session worker held free owned queue inbox token",
 	}
 	// What is looked at once in many calls, when a lifetime comes to its end.
-	const rare = " changed retiring recycling parting members"
+	const rare = " owing changed retiring recycling parting members"
 	family := func(key string) string {
 		name, ours := strings.CutPrefix(key, p.k.Prefix())
 		require.True(t, ours, key)

@@ -31,7 +31,7 @@ type seenWorker struct {
 	slots, lifetime, served int
 	leased                  bool
 	beat                    float64
-	parked                  bool // it was found without a lease; its next heartbeat brings it back
+	parked                  bool // it was found without a lease, or owes its slot to somebody behind a dead proxy's clients
 }
 
 type seenSession struct {
@@ -66,7 +66,7 @@ func viewOf(d dump, parked map[string]bool) *view {
 	for _, id := range d.under("worker:") {
 		h := d.hash["worker:"+id]
 		w := &seenWorker{state: h["state"], endpoint: h["endpoint"], slots: atoi(h["slots"]), lifetime: atoi(h["lifetime"]),
-			served: int(d.zset["served"][id]), leased: d.zset["workers"][id] > now, beat: d.zset["beats"][id], parked: parked[id]}
+			served: int(d.zset["served"][id]), leased: d.zset["workers"][id] > now, beat: d.zset["beats"][id], parked: parked[id] || d.set["owing"][id]}
 		_ = json.Unmarshal([]byte(d.hash["flavours"][h["flavour"]]), &w.flavour)
 		v.workers[id] = w
 	}
@@ -434,14 +434,12 @@ func (v *view) assigned(c call, id string, s *seenSession, e event.Event) string
 				return fmt.Sprintf("%s has load %d, %s only %d (I5)", to, v.load(to), other, v.load(other))
 			}
 		}
-	} else {
-		if !v.proxies[s.proxy] {
-			return "its proxy is dead"
-		}
-		for other, o := range v.sessions {
-			if o.state == "queued" && o.seq < s.seq && v.proxies[o.proxy] && w.flavour.Fits(o.demand) {
-				return "it passed " + other + ", which is older (I4)"
-			}
+	} else if !v.proxies[s.proxy] {
+		return "its proxy is dead"
+	}
+	for other, o := range v.sessions {
+		if o.state == "queued" && (s.seq == 0 || o.seq < s.seq) && v.proxies[o.proxy] && w.flavour.Fits(o.demand) {
+			return "it passed " + other + ", which is older (I4)"
 		}
 	}
 	s.state, s.worker, s.attempt, s.leased = "assigned", to, s.attempt+1, true

@@ -696,6 +696,9 @@ func (w *world) reap(batch int) (again bool) {
 	if again {
 		return true
 	}
+	if owing := w.last.set["owing"]; len(owing) > 0 {
+		w.t.Fatalf("the reaper is done and has left %v with slots that they owe (I4)", owing)
+	}
 	after := viewOf(w.last, nil)
 	for id, worker := range after.workers {
 		if !worker.leased {

@@ -3,8 +3,8 @@
 -- The constants P, POOL, SCHEMA, HEARTBEAT, LEASE, START_LEASE, ... stand in front of it.
 -- Scripts declare every key that their caller knows, and name in the same slot what they find
 -- on their way; "base" and "dispatch" in their heads stand for the KEYS of these parts. Not
--- declared are the deadlines that move when the clock was set back, and what is asked when a
--- lifetime comes to its end: a thousand calls would pay for one.
+-- declared are the deadlines that move when the clock was set back, what is asked when a
+-- lifetime comes to its end, and who owes a slot: a thousand calls would pay for one.
 -- KEYS  schema epoch clock rev resumed events
 local call = redis.call
 

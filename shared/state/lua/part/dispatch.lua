@@ -2,9 +2,9 @@
 -- dispatch gives the capacity of a worker to the oldest eligible tickets over all classes
 -- that its flavour fits. Whatever makes capacity appear calls it, so that no ticket sleeps
 -- beside a free slot. What is left of the capacity is shown to acquire. eased says that W holds
--- less than before.
+-- less than before. It returns true when it left W owing.
 -- KEYS  workers proxies fits flavours least classes waiting leases served ended
-local MAX_SKIPPED = 100
+local skips = MAX_SKIPPED
 
 local function dispatch(W, eased)
   local capacity, held = room(W)
@@ -24,7 +24,6 @@ local function dispatch(W, eased)
   for i = 1, #classes, 2 do
     if string.find(fits(classes[i], classes[i + 1]), ',' .. W.flavour .. ',', 1, true) then look(classes[i]) end
   end
-  local skipped = 0
   while capacity > 0 do
     local oldest, class
     for c, head in pairs(heads) do
@@ -36,9 +35,14 @@ local function dispatch(W, eased)
       dequeue(oldest.id, class)
     elseif not alive(P .. 'proxies', S.proxy) then
       -- Nobody would fetch the grant, and the slot would idle for a whole start lease. Ending
-      -- thousands would hold Redis for long; reap is due now and goes on with them.
-      if skipped == MAX_SKIPPED then break end
-      skipped = skipped + 1
+      -- thousands would hold Redis for long; reap is due now and goes on with them. Until then
+      -- nobody may find W who is younger than the tickets behind them.
+      if skips == 0 then
+        call('SADD', P .. 'owing', W.id)
+        withdraw(W.id, W.flavour)
+        return true
+      end
+      skips = skips - 1
       finish(S, 'proxy_lost')
       tell(S, 'ended', 'reason', 'proxy_lost')
     else
