@@ -132,6 +132,9 @@ func (w *world) run(c call, f func()) {
 		}
 	}
 	w.refresh()
+	if len(w.last.set["owing"]) > len(before.set["owing"]) {
+		w.saw("slots are owed after " + c.script)
+	}
 	for id := range w.p.parked {
 		if _, back := w.last.zset["free:"+w.last.hash["worker:"+id]["flavour"]][id]; back || w.last.hash["worker:"+id] == nil {
 			delete(w.p.parked, id)
