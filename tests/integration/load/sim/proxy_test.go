@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
@@ -19,6 +20,7 @@ type proxy struct {
 	id  string
 	end chan struct{} // closed when it dies
 
+	known   atomic.Bool // its first heartbeat was answered
 	mu      sync.Mutex
 	waiting map[string]chan state.Notice
 	ends    []state.End
@@ -40,14 +42,17 @@ func (w *world) newProxy(h host) *proxy {
 			w.t.Errorf("inbox of %s: %v", p.id, err)
 		}
 	})
-	w.all.Go(p.run)
+	due := time.NewTimer(0)
+	w.all.Go(func() { p.keep(due) })
+	w.all.Go(func() { p.reapWhen(due) })
 	return p
 }
 
-func (p *proxy) run() {
+// keep renews the lease. It has a goroutine of its own: to reap what a dead proxy
+// left can take longer than a lease where the machine is busy.
+func (p *proxy) keep(due *time.Timer) {
 	tick := time.NewTicker(p.w.o.Heartbeat)
 	defer tick.Stop()
-	due := time.NewTimer(0)
 	for {
 		select {
 		case <-p.end:
@@ -56,6 +61,17 @@ func (p *proxy) run() {
 			return
 		case <-tick.C:
 			p.schedule(due, p.beat())
+		}
+	}
+}
+
+func (p *proxy) reapWhen(due *time.Timer) {
+	for {
+		select {
+		case <-p.end:
+			return
+		case <-p.w.stop:
+			return
 		case <-due.C:
 			p.schedule(due, p.reap())
 		}
@@ -68,6 +84,8 @@ func (p *proxy) schedule(due *time.Timer, next time.Duration) {
 	}
 }
 
+// beat renews the lease. When that was too late, the reaper may have ended what
+// its clients wait for, and they ask again.
 func (p *proxy) beat() time.Duration {
 	p.mu.Lock()
 	ends := p.ends
@@ -76,6 +94,16 @@ func (p *proxy) beat() time.Duration {
 	r, err := p.h.ProxyHeartbeat(context.Background(), p.id, ends...)
 	if err != nil {
 		p.w.t.Errorf("heartbeat of %s: %v", p.id, err)
+	}
+	if known := p.known.Swap(true); known && r.New {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for id, c := range p.waiting {
+			select {
+			case c <- state.Notice{Session: id}:
+			default: // it has enough to read
+			}
+		}
 	}
 	return r.Next
 }
@@ -126,7 +154,10 @@ func (p *proxy) walk(c *client) {
 		delete(p.waiting, c.id)
 		p.mu.Unlock()
 	}()
-	st, err := p.h.Acquire(context.Background(), state.Request{Session: c.id, Proxy: p.id, Demand: c.demand, Name: c.kind, QueueLimit: 1 << 30})
+	acquire := func(again bool) (state.Standing, error) {
+		return p.h.Acquire(context.Background(), state.Request{Session: c.id, Proxy: p.id, Demand: c.demand, Name: c.kind, QueueLimit: 1 << 30, Again: again})
+	}
+	st, err := acquire(false)
 	c.asked()
 	for {
 		switch {
@@ -150,10 +181,14 @@ func (p *proxy) walk(c *client) {
 				}
 				return
 			case n := <-grants:
-				if !n.Granted {
+				switch {
+				case n.Granted:
+					st = state.Standing{Phase: state.Assigned, Grant: n.Grant}
+				case n.Ended != "":
 					return
+				default:
+					st, err = acquire(true)
 				}
-				st = state.Standing{Phase: state.Assigned, Grant: n.Grant}
 			}
 		case st.Phase == state.Active:
 			// Its worker died between the start and the answer to it: nobody else sees that it is over.

@@ -115,6 +115,13 @@ func (s size) play(t *testing.T, random *rand.Rand) {
 	proxies[2] = w.newProxy(connect(t, url, o))
 	come(s.waiting/10, proxies...)
 	stage("workers have died and come again, and a proxy has come")
+	harness.AwaitWithin(t, 3*time.Minute, "three fifths are over", part(60))
+	// One that was late is taken for dead until its next heartbeat: who waited with it may have lost its place.
+	lapse := look.client.B().Zadd().Key(look.Keys().Proxies()).Xx().ScoreMember().ScoreMember(1, proxies[0].id).Build()
+	if err := look.client.Do(context.Background(), lapse).Error(); err != nil {
+		t.Fatal(err)
+	}
+	stage("a proxy has lost its lease")
 	clients.Wait()
 	stage("all clients have gone")
 
