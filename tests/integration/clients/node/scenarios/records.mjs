@@ -1,0 +1,123 @@
+// Records of a session: traces, HAR, video, pictures of the screen as it goes.
+import fs from 'node:fs';
+import zlib from 'node:zlib';
+
+// The files of a zip archive: name → content.
+function unzip(file) {
+  const b = fs.readFileSync(file);
+  const entries = {};
+  let at = b.readUInt32LE(b.lastIndexOf(Buffer.from('PK\x05\x06')) + 16);
+  for (; b.readUInt32LE(at) === 0x02014b50; at += 46 + b.readUInt16LE(at + 28) + b.readUInt16LE(at + 30) + b.readUInt16LE(at + 32)) {
+    const head = b.readUInt32LE(at + 42), from = head + 30 + b.readUInt16LE(head + 26) + b.readUInt16LE(head + 28);
+    const data = b.subarray(from, from + b.readUInt32LE(at + 20));
+    entries[b.toString('utf8', at + 46, at + 46 + b.readUInt16LE(at + 28))] = b.readUInt16LE(at + 10) ? zlib.inflateRawSync(data) : data;
+  }
+  return entries;
+}
+const unique = list => [...new Set(list)].sort();
+
+// What kinds of files a trace has, and of what kinds its events are.
+function kinds(file) {
+  const entries = unzip(file);
+  const events = Object.entries(entries).filter(([name]) => name.endsWith('.trace') || name.endsWith('.network')).flatMap(([, text]) => text.toString().trim().split('\n').filter(Boolean).map(l => JSON.parse(l)));
+  return {
+    files: unique(Object.keys(entries).map(n => n.replace(/[0-9a-f]{40}/, 'SUM').replace(/.*(page@)?[0-9a-f]{32}.*(\.\w+)$/, 'FRAME$2'))),
+    events: unique(events.map(e => e.type)),
+    calls: events.filter(e => e.type === 'before').map(e => `${e.class}.${e.method}`),
+    requests: unique(events.filter(e => e.type === 'resource-snapshot').map(e => e.snapshot.request.url).filter(u => !u.includes('favicon'))),
+  };
+}
+const har = text => JSON.parse(text).log.entries.filter(e => !e.request.url.includes('favicon')).map(e => [e.request.method, e.request.url, e.response.status, e.response.content.mimeType, e.response.content.text ?? Boolean(e.response.content._file)]);
+
+export default {
+  'trace': async ({ context, page, site, file }) => {
+    await context.tracing.start({ screenshots: true, snapshots: true, sources: true, title: 'a trace' });
+    const p = await page();
+    await p.goto(site.url);
+    await context.tracing.group('steps');
+    await p.click('text=next');
+    await context.tracing.groupEnd();
+    await p.screenshot();
+    await context.tracing.stop({ path: file('trace.zip') });
+    return kinds(file('trace.zip'));
+  },
+  'chunks of a trace': async ({ context, page, site, file }) => {
+    await context.tracing.start({ snapshots: true, name: 'chunked' });
+    const p = await page();
+    await context.tracing.startChunk({ title: 'one', name: 'first' });
+    await p.goto(site.url);
+    await context.tracing.stopChunk({ path: file('1.zip') });
+    await context.tracing.startChunk();
+    await p.setContent('<b>two</b>');
+    await context.tracing.stopChunk({ path: file('2.zip') });
+    await context.tracing.startChunk();
+    await context.tracing.stopChunk();
+    await context.tracing.stop();
+    return [kinds(file('1.zip')), kinds(file('2.zip'))];
+  },
+  'trace of requests': async ({ context, site, file }) => {
+    await context.tracing.start({ snapshots: true });
+    await context.request.get(site.url + '/data.json');
+    await context.tracing.stop({ path: file('t.zip') });
+    return kinds(file('t.zip'));
+  },
+  'HAR': async ({ browser, context, page, site, file }) => {
+    const value = [];
+    for (const [name, options] of Object.entries({ 'full.har': {}, 'small.har': { mode: 'minimal', urlFilter: '**/data.json' }, 'zipped.zip': {}, 'omitted.har': { content: 'omit' } })) {
+      const c = await browser.newContext({ recordHar: { path: file(name), ...options } });
+      const p = await c.newPage();
+      await p.goto(site.url);
+      await p.evaluate(() => fetch('/data.json').then(r => r.text()));
+      await c.close();
+      value.push(har(name.endsWith('.zip') ? unzip(file(name))['har.har'].toString() : fs.readFileSync(file(name), 'utf8')));
+    }
+    await context.tracing.startHar(file('traced.har'));
+    await (await page()).goto(site.url + '/next');
+    await context.tracing.stopHar();
+    value.push(har(fs.readFileSync(file('traced.har'), 'utf8')));
+    for (const name of ['full.har', 'zipped.zip']) {
+      const replay = await browser.newContext();
+      await replay.routeFromHAR(file(name), { notFound: 'abort' });
+      const p = await replay.newPage();
+      await p.goto(site.url);
+      value.push(await p.innerText('h1'), await p.evaluate(() => fetch('/data.json').then(r => r.json())), await p.evaluate(() => fetch('/style.css').catch(e => e.message)));
+      await replay.close();
+    }
+    const update = await browser.newContext();
+    const p = await update.newPage();
+    await p.routeFromHAR(file('updated.har'), { update: true, updateContent: 'embed' });
+    await p.goto(site.url);
+    await update.close();
+    value.push(har(fs.readFileSync(file('updated.har'), 'utf8')));
+    return value;
+  },
+  // A server without Playwright's own ffmpeg records none, and says so: the same words from both.
+  'video': async ({ browser, file, failure }) => {
+    const context = await browser.newContext({ recordVideo: { dir: file('videos'), size: { width: 320, height: 240 } } });
+    const error = await failure(context.newPage());
+    const value = [error];
+    if (error === 'no error') {
+      const page = context.pages()[0];
+      await page.setContent('<h1>film</h1>');
+      await page.screenshot();
+      const video = page.video();
+      await context.close();
+      await video.saveAs(file('v.webm'));
+      value.push(fs.readFileSync(file('v.webm')).subarray(0, 4).toString('hex'));
+      await video.delete();
+    } else {
+      await context.close();
+    }
+    return value;
+  },
+  'screencast': async ({ page, file, failure }) => {
+    const p = await page();
+    let got;
+    const first = new Promise(done => { got = done; });
+    await p.screencast.start({ onFrame: f => got(f), size: { width: 400, height: 300 } });
+    await p.setContent('<h1>moving</h1>');
+    const frame = await first;
+    await p.screencast.stop();
+    return [frame.data.subarray(0, 2).toString('hex'), frame.viewportWidth, frame.viewportHeight, await failure(p.screencast.start({ path: file('cast.webm') }))];
+  },
+};
