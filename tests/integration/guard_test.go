@@ -63,3 +63,10 @@ func TestCDPSessionsStayInTheirPage(t *testing.T) {
 		filepath.Join(harness.Root(), "services/worker/internal/guard/cdp.txt"),
 		filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/types/protocol.d.ts"))
 }
+
+// The clipboard is the browser's: pages by themselves do not get at it, and
+// clients do, which docs/security.md says.
+func TestPagesDoNotReadTheClipboard(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	guardClient(t, "clipboard.mjs", p.URL("name=clipboard"))
+}

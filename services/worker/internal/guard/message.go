@@ -29,11 +29,15 @@ type message struct {
 	known   bool // the guid is of a kind that is known
 	method  []byte
 	pending *watch
+	limit   *limit // of the number that is being read
+	number  []byte
+	size    size
+	scale   float64                  // the largest that the session has asked for
 	claim   func(name []byte) string // makes the name of a trace the session's own
 }
 
 func (m *message) reset() {
-	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], claim: m.claim}
+	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], number: m.number[:0], scale: m.scale, claim: m.claim}
 }
 
 func (m *message) breach(why string) {
@@ -56,7 +60,7 @@ func (m *message) key(depth int, name []byte, whole bool) {
 		if string(name) != w.key || w.depth != 0 && w.depth != depth {
 			continue
 		}
-		if w.check == nil && !w.claim {
+		if w.check == nil && !w.claim && w.limit == nil {
 			m.refuse(w.why)
 			return
 		}
@@ -91,7 +95,7 @@ func (m *message) wantsString(depth int) bool {
 	case depth == 0:
 		m.breach("the message is no object")
 	case depth > 1:
-		return m.pending != nil
+		return m.pending != nil && m.pending.limit == nil // the server takes no string for a number
 	case m.current == keyGUID || m.current == keyMethod || m.current == keyID:
 		return true
 	case m.current == keyParams:
@@ -137,6 +141,9 @@ func (m *message) str(depth int, value []byte, whole bool) {
 }
 
 func (m *message) begin(depth int, first byte) {
+	if m.pending != nil && first != '{' && first != '[' {
+		m.limit, m.number = m.pending.limit, m.number[:0]
+	}
 	m.pending = nil
 	if depth == 0 && first != '{' {
 		m.breach("the message is no object")
@@ -164,6 +171,9 @@ func (m *message) begin(depth int, first byte) {
 }
 
 func (m *message) digit(depth int, c byte) {
+	if m.limit != nil && len(m.number) <= maxNumber {
+		m.number = append(m.number, c)
+	}
 	if depth != 1 || m.current != keyID {
 		return
 	}
@@ -185,7 +195,18 @@ func plainID(id []byte) bool {
 	return true
 }
 
-func (m *message) item(int) { m.pending = nil }
+func (m *message) item(int) {
+	m.pending = nil
+	if m.limit == nil {
+		return
+	}
+	if len(m.number) > 0 { // else it is null, true or false
+		if why := m.size.take(m.limit, m.number, m.scale); why != "" {
+			m.refuse(why)
+		}
+	}
+	m.limit = nil
+}
 
 // decide judges the method, as soon as params begin or the message ends.
 func (m *message) decide() {
@@ -215,6 +236,7 @@ func (m *message) decide() {
 // complete looks for what the server takes for granted in a message, at its
 // end: the want of it is an error that ends the whole server.
 func (m *message) complete() {
+	m.scale = max(m.scale, m.size[ofScale])
 	if string(m.method) == "__abort__" {
 		if m.seen&keyParams == 0 {
 			m.breach("params are missing")

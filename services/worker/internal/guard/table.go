@@ -25,7 +25,8 @@ type watch struct {
 	// whatever its value.
 	check func(value []byte) string
 	why   string
-	claim bool // the value is the name of a trace, which no other session may have
+	claim bool   // the value is the name of a trace, which no other session may have
+	limit *limit // of a value that is a number
 }
 
 // url tells whether the value is judged by its scheme.
@@ -90,7 +91,7 @@ func table(o Options) map[string]kind {
 		if !ok || !reviewed || strings.HasPrefix(line, "#") || name == "version" {
 			continue
 		}
-		r := &rule{name: name, watched: watched(name, o)}
+		r := &rule{name: name, watched: append(watched(name, o), measured(name)...)}
 		if verdict != "allow" {
 			r.refuse = strings.TrimPrefix(verdict, "refuse ")
 		} else if o.CDP == CDPRefuse && (name == "BrowserContext.newCDPSession" || name == "CDPSession.send") {

@@ -282,6 +282,25 @@ const attacks = {
     'DOM.setFileInputFiles': { files: ['/etc/passwd'] }, 'Page.setDownloadBehavior': { behavior: 'allow', downloadPath: '/tmp' },
     'Network.loadNetworkResource': { url: 'file:///etc/passwd', options: { disableCache: true, includeCredentials: false } }, 'Fetch.enable': {}, 'Memory.getBrowserSamplingProfile': {},
   }).map(([method, params]) => ['CDP ' + method, async ({ context, page }) => (await context.newCDPSession(page)).send(method, params)])),
+  // Pages and pictures that take gigabytes, or more than the browser can draw.
+  'viewport': ({ browser }) => browser.newContext({ viewport: { width: 20000, height: 20000 } }),
+  'viewport of a page': ({ page }) => page.setViewportSize({ width: 20000, height: 20000 }),
+  'many pixels': ({ page }) => page.setViewportSize({ width: 10000, height: 10000 }),
+  'scale': ({ browser }) => browser.newContext({ deviceScaleFactor: 100 }),
+  'viewport after the scale': async ({ browser }) => {
+    const context = await browser.newContext({ deviceScaleFactor: 16, viewport: { width: 300, height: 200 } });
+    const page = await context.newPage();
+    await page.setViewportSize({ width: 1600, height: 1600 }).finally(() => context.close());
+  },
+  'screencast': ({ page }) => page.screencast.start({ onFrame: () => {}, size: { width: 20000, height: 20000 } }),
+  // The server makes the events of all clicks at once, and has no time for anybody else until then.
+  'clicks': ({ page }) => page.mouse.click(5, 5, { clickCount: 1e9 }),
+  'clicks of a locator': ({ page }) => page.locator('body').click({ clickCount: 1e9 }),
+  'clicks of a handle': async ({ page }) => (await page.$('body')).click({ clickCount: 1e9 }),
+  'size by CDP': async ({ context, page }) => (await context.newCDPSession(page)).send('Emulation.setDeviceMetricsOverride', { width: 20000, height: 20000, deviceScaleFactor: 1, mobile: false }),
+  'picture by CDP': async ({ context, page }) => (await context.newCDPSession(page)).send('Page.captureScreenshot', { captureBeyondViewport: true, clip: { x: 0, y: 0, width: 30000, height: 30000, scale: 1 } }),
+  'scale of a picture by CDP': async ({ context, page }) => (await context.newCDPSession(page)).send('Page.captureScreenshot', { clip: { x: 0, y: 0, width: 1280, height: 720, scale: 16 } }),
+  'screencast by CDP': async ({ context, page }) => (await context.newCDPSession(page)).send('Page.startScreencast', { maxWidth: 20000, maxHeight: 20000 }),
   // These end every session of the browser where nothing stops them.
   'crash by URL': ({ page }) => page.goto('chrome://inducebrowsercrashforrealz'),
   'crash by about': ({ page }) => page.goto('about:inducebrowsercrashforrealz'),
