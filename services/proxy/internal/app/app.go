@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -103,6 +102,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	limitProcessors(cfg.Relay.pollers())
 	if err := serve(cfg, log); err != nil {
 		log.Error(err.Error())
 		return 1
@@ -189,16 +189,12 @@ func (p *proxy) startPool(ctx context.Context) error {
 		Proxy: p.id, QueueLimit: p.config.Queue.Size, Heartbeat: p.config.Timing.Heartbeat, Log: p.log,
 		RedisError: p.metrics.redisErrors.Inc,
 	})
-	pollers := p.config.Relay.Pollers
-	if pollers == 0 {
-		pollers = max(1, runtime.NumCPU()/2)
-	}
 	ro := relay.DefaultOptions()
 	ro.Stall, ro.Ping, ro.Dead = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead
 	p.edge = edge.New(edge.Options{
 		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins,
 		Tokens: p.tokens, HeaderTimeout: p.config.Limits.Request, Pending: p.config.Limits.Pending, Failures: p.config.Limits.Failures,
-		Pollers: pollers, Relay: ro, Listener: p.succession.listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
+		Pollers: p.config.Relay.pollers(), Relay: ro, Listener: p.succession.listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
 	}, p.accept)
 	p.told.Store(p.admit)
 

@@ -72,14 +72,15 @@ const (
 	maxBody = 8 << 10
 )
 
-// keepAlive finds a dead peer within a minute of silence.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 20 * time.Second, Count: 2}
+// dialer asks for no TCP keep-alive: pings and heartbeats find what is gone. The
+// kernel would send the probes of thousands of sessions at once, and drop those of
+// its own queue's excess, the same ones each time.
+var dialer = net.Dialer{KeepAlive: -1}
 
 // Dial connects to the worker of a grant and passes the handshake on. The
 // context bounds all of it.
 func Dial(ctx context.Context, g state.Grant, u Upgrade) (*Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive}
-	c, err := d.DialContext(ctx, "tcp", g.Endpoint)
+	c, err := dialer.DialContext(ctx, "tcp", g.Endpoint)
 	if err != nil {
 		return nil, err
 	}

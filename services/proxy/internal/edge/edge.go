@@ -123,7 +123,7 @@ func (e *Edge) Start() error {
 	ln := e.o.Listener
 	if ln == nil {
 		var err error
-		if ln, err = listen("tcp", e.o.Listen); err != nil {
+		if ln, err = net.Listen("tcp", e.o.Listen); err != nil {
 			return err
 		}
 	}

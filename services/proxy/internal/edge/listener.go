@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"errors"
 	"net"
 	"os"
@@ -22,6 +21,8 @@ import (
 type listener struct {
 	net.Listener
 	tcp      *net.TCPListener
+	file     *os.File // the same socket, as package net lets nobody else accept
+	raw      syscall.RawConn
 	log      *zap.Logger
 	accepted func() // is told of every connection; may be nil
 
@@ -50,18 +51,25 @@ const (
 	shedTime = 100 * time.Millisecond
 )
 
-func listen(network, addr string) (net.Listener, error) {
-	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 20 * time.Second, Count: 2}}
-	return lc.Listen(context.Background(), network, addr)
-}
-
 func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
 		return nil, errors.New("not a TCP socket")
 	}
+	if err := inherit(tcp); err != nil {
+		return nil, err
+	}
+	file, err := tcp.File()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
 	l := &listener{
-		Listener: ln, tcp: tcp, log: log,
+		Listener: ln, tcp: tcp, file: file, raw: raw, log: log,
 		stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
 	}
 	l.limit = ^uintptr(0)
@@ -72,6 +80,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	l.spare, _ = os.Open(os.DevNull)
 	l.stop = sync.OnceFunc(func() {
 		close(l.stopped)
+		_ = file.Close()
 		_ = ln.Close()
 	})
 	l.release = sync.OnceFunc(func() { close(l.released) })
@@ -82,7 +91,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 // Close, because its caller tries again after every error.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		c, err := accept(l.raw)
 		if err == nil && l.last(c) {
 			l.warn(syscall.EMFILE)
 			shed(c)
@@ -129,21 +138,15 @@ func (l *listener) warn(err error) {
 }
 
 // last tells that there is no descriptor left, or one of the last, for the second
-// one that the loop needs for a connection.
-func (l *listener) last(c net.Conn) bool {
-	last := false
-	if sc, ok := c.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) {
-				probe, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
-				last = err != nil || uintptr(probe) >= l.limit
-				if err == nil {
-					_ = unix.Close(probe)
-				}
-			})
-		}
+// one that the loop needs for a connection. The first says nothing of that: it is
+// free again as soon as there is a second.
+func (l *listener) last(c *accepted) bool {
+	second, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0) //nolint:gosec // not negative
+	if err != nil {
+		return true
 	}
-	return last
+	_ = unix.Close(second)
+	return uintptr(second) >= l.limit //nolint:gosec // not negative
 }
 
 // shedNext takes one client from the backlog and tells it to come back; false
@@ -157,9 +160,9 @@ func (l *listener) shedNext() bool {
 	}
 	l.closeSpare()
 	defer func() { l.spare, _ = os.Open(os.DevNull) }()
-	_ = l.tcp.SetDeadline(time.Now().Add(shedTime)) // somebody else may have taken it
-	c, err := l.Listener.Accept()
-	_ = l.tcp.SetDeadline(time.Time{})
+	_ = l.file.SetReadDeadline(time.Now().Add(shedTime)) // somebody else may have taken it
+	c, err := accept(l.raw)
+	_ = l.file.SetReadDeadline(time.Time{})
 	if err != nil {
 		return errors.Is(err, os.ErrDeadlineExceeded)
 	}
@@ -168,23 +171,24 @@ func (l *listener) shedNext() bool {
 }
 
 // shed tells a client that there is no descriptor for it.
-func shed(c net.Conn) {
+func shed(c *accepted) {
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(shedTime))
+	if c.wait(shedTime) != nil {
+		return
+	}
 	// Whoever is answered with its request unread gets a reset instead.
 	b := make([]byte, readSize)
 	var s headScan
-	for !s.found() {
-		n, err := c.Read(b)
-		if err != nil {
+	for until := time.Now().Add(shedTime); !s.found(); {
+		n, err := unix.Read(c.fd, b)
+		if err != nil || n == 0 || time.Now().After(until) {
 			return
 		}
 		s.end(b[:n])
 	}
 	no := refusal.New(refusal.OutOfDescriptors, "")
-	_, _ = c.Write(no.AppendHTTP(nil))
-	if t, ok := c.(*net.TCPConn); ok && t.CloseWrite() == nil {
-		_, _ = c.Read(b)
+	if _, err := unix.Write(c.fd, no.AppendHTTP(nil)); err == nil && unix.Shutdown(c.fd, unix.SHUT_WR) == nil {
+		_, _ = unix.Read(c.fd, b)
 	}
 }
 

@@ -55,7 +55,9 @@ func (o Options) run() error {
 	if o.Listen[0] == '/' {
 		network = "unix"
 	}
-	l, err := net.Listen(network, o.Listen)
+	// It stands for as many machines, whose probes would not all come at once.
+	lc := net.ListenConfig{KeepAlive: -1}
+	l, err := lc.Listen(ctx, network, o.Listen)
 	if err != nil {
 		return err
 	}

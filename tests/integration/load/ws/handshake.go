@@ -31,7 +31,9 @@ const handshakeTime = 60 * time.Second
 // Dial opens a connection to an address of the network (tcp or unix) and
 // upgrades it at the path, with further headers, each "name: value".
 func Dial(network, address, path string, headers ...string) (*Conn, error) {
-	raw, err := net.DialTimeout(network, address, handshakeTime)
+	// Its clients stand for as many machines, whose probes would not all come at once.
+	dialer := net.Dialer{Timeout: handshakeTime, KeepAlive: -1}
+	raw, err := dialer.Dial(network, address)
 	if err != nil {
 		return nil, err
 	}

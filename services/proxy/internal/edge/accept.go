@@ -1,0 +1,117 @@
+package edge
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What accepted connections inherit from the listening socket, where setting
+// it takes no call for each of them. The relay's pings make its sessions' peers
+// answer more often than that, so probes are for clients that wait for a browser,
+// and for sessions if pings are turned off. They must not be relied upon while
+// there are many sessions: the kernel sends those of all that became silent within
+// the same two seconds at once, and on loopback and between containers drops what
+// exceeds net.core.netdev_max_backlog (1000), the same ones each time.
+const (
+	probeAfter = 60 * time.Second
+	probePause = 15 * time.Second
+	probes     = 4
+)
+
+// inherit sets what accepted connections get.
+func inherit(ln *net.TCPListener) error {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for _, o := range [][3]int{
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(probeAfter.Seconds())},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(probePause.Seconds())},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes},
+		} {
+			failed = errors.Join(failed, os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), o[0], o[1], o[2])))
+		}
+	})
+	return errors.Join(err, failed)
+}
+
+// accept takes the next connection, without the runtime's poller, which would
+// watch it for no longer than until nbio does.
+func accept(ln syscall.RawConn) (*accepted, error) {
+	var c *accepted
+	var failed error
+	err := ln.Read(func(fd uintptr) bool {
+		for {
+			n, from, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			switch {
+			case err == nil:
+				c = &accepted{fd: n, remote: tcpAddress(from)}
+			case errors.Is(err, unix.EAGAIN):
+				return false
+			case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+				continue
+			default:
+				failed = os.NewSyscallError("accept4", err)
+			}
+			return true
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	return c, err
+}
+
+// accepted is a connection as accept gives it: a descriptor and an address.
+type accepted struct {
+	net.Conn // nil
+
+	fd     int
+	remote net.Addr
+}
+
+func (c *accepted) LocalAddr() net.Addr                   { return nil }
+func (c *accepted) RemoteAddr() net.Addr                  { return c.remote }
+func (c *accepted) Close() error                          { return unix.Close(c.fd) }
+func (c *accepted) SyscallConn() (syscall.RawConn, error) { return rawFD(c.fd), nil }
+
+// wait has reads and writes wait for so long. It takes no descriptor, as
+// anything of package net would.
+func (c *accepted) wait(d time.Duration) error {
+	limit := unix.NsecToTimeval(d.Nanoseconds())
+	return errors.Join(
+		unix.SetNonblock(c.fd, false),
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
+		unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit),
+	)
+}
+
+type rawFD int
+
+func (fd rawFD) Control(f func(uintptr)) error { f(uintptr(fd)); return nil }
+func (rawFD) Read(func(uintptr) bool) error    { return errors.ErrUnsupported }
+func (rawFD) Write(func(uintptr) bool) error   { return errors.ErrUnsupported }
+
+func tcpAddress(from unix.Sockaddr) net.Addr {
+	switch a := from.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		zone := ""
+		if a.ZoneId != 0 {
+			zone = strconv.Itoa(int(a.ZoneId))
+		}
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port, Zone: zone}
+	}
+	return nil
+}

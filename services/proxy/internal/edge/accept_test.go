@@ -1,0 +1,51 @@
+package edge
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// The kernel probes what is silent for longer than the relay's pings leave it,
+// and nothing has to be set on each connection.
+func TestAcceptedConnectionsInherit(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := net.Listen("tcp", address)
+		if err != nil && address[0] == '[' {
+			t.Skip("no IPv6 here")
+		}
+		require.NoError(t, err)
+		defer func() { _ = ln.Close() }()
+		tcp := ln.(*net.TCPListener)
+		require.NoError(t, inherit(tcp))
+		file, err := tcp.File()
+		require.NoError(t, err)
+		defer func() { _ = file.Close() }()
+		raw, err := file.SyscallConn()
+		require.NoError(t, err)
+
+		client, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer func() { _ = client.Close() }()
+		c, err := accept(raw)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		require.Equal(t, client.LocalAddr().String(), c.RemoteAddr().String())
+		for _, o := range []struct{ level, name, want int }{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+		} {
+			got, err := unix.GetsockoptInt(c.fd, o.level, o.name)
+			require.NoError(t, err)
+			require.Equal(t, o.want, got, "option %d", o.name)
+		}
+		flags, err := unix.FcntlInt(uintptr(c.fd), unix.F_GETFL, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.O_NONBLOCK)
+	}
+}
