@@ -16,10 +16,11 @@ type Farewell struct {
 	Ended  bool
 }
 
-// AwaitFarewell reads frames of the other side up to its close frame.
+// AwaitFarewell reads frames of the other side up to its close frame, and
+// answers its pings.
 func (r *Raw) AwaitFarewell(tb testing.TB) Farewell {
 	tb.Helper()
-	const opClose = 0x88
+	const opClose, opPing, opPong = 0x88, 0x89, 0x8A
 	if err := r.SetReadDeadline(time.Now().Add(Patience)); err != nil {
 		tb.Fatal(err)
 	}
@@ -27,6 +28,12 @@ func (r *Raw) AwaitFarewell(tb testing.TB) Farewell {
 		first, payload, err := r.frame()
 		if err != nil {
 			tb.Fatalf("no close frame came: %v", err)
+		}
+		if first == opPing { // of 125 bytes at most
+			pong := append([]byte{opPong, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
+			if _, err := r.Write(pong); err != nil {
+				tb.Fatalf("answering a ping: %v", err)
+			}
 		}
 		if first != opClose {
 			continue

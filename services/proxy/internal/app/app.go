@@ -185,6 +185,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	p.store = store
 	p.watcher = redisx.NewWatcher(p.client, redisx.DB(p.client), redisx.EscapeGlob(p.keys.Worker(""))+"*", p.log)
 	p.fleet = fleet.New(store, p.watcher, p.keys, p.log)
+	p.fleet.Follow(p.follow)
 	p.admit = admit.New(store, admit.Options{
 		Proxy: p.id, QueueLimit: p.config.Queue.Size, Heartbeat: p.config.Timing.Heartbeat, Log: p.log,
 		RedisError: p.metrics.redisErrors.Inc,
@@ -215,6 +216,14 @@ func (p *proxy) startPool(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("reading the fleet: %w", ctx.Err())
 	}
+}
+
+// follow hears which workers the pool misses. That is no end of their sessions,
+// since a worker that is only cut off from Redis serves them on: each session
+// asks its worker.
+func (p *proxy) follow(missed, back []string) {
+	p.running.each(missed, (*relay.Session).Doubt)
+	p.running.each(back, (*relay.Session).Trust)
 }
 
 // heard sees every script's reply.

@@ -87,12 +87,15 @@ func (p *proxy) walk(u edge.Upgrade) {
 	p.log.Debug("session started", zap.String("session", session), zap.String("worker", grant.Worker),
 		zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
 
-	p.running.add(session)
+	p.running.add(session, grant.Worker)
 	relayed, err := p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
 		p.ended(session, r)
 		p.log.Debug("session ended", zap.String("session", session), zap.String("reason", r.Reason))
 	})
 	p.running.set(session, relayed)
+	if err == nil && !p.fleet.Snapshot().Has(grant.Worker) {
+		relayed.Doubt() // it was missed too early to be told, or is not known yet
+	}
 	if err != nil {
 		p.log.Warn("cannot relay the session", zap.String("session", session), zap.String("worker", grant.Worker), zap.Error(err))
 		p.ended(session, relay.Result{Reason: relay.ReasonLost})

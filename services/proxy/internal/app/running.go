@@ -2,6 +2,7 @@ package app
 
 import (
 	"sync"
+	"unique"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -10,25 +11,54 @@ import (
 // running are the sessions of this proxy by their ids.
 type running struct {
 	mu       sync.Mutex
-	sessions map[string]*relay.Session // nil for one that is about to begin
+	sessions map[string]served
 }
 
-func (r *running) add(id string) {
+type served struct {
+	*relay.Session // nil while it is about to begin
+
+	worker unique.Handle[string]
+}
+
+func (r *running) add(id, worker string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sessions == nil {
-		r.sessions = map[string]*relay.Session{}
+		r.sessions = map[string]served{}
 	}
-	r.sessions[id] = nil
+	r.sessions[id] = served{worker: unique.Make(worker)}
 }
 
 // set completes what add began, unless the session has ended meanwhile.
 func (r *running) set(id string, s *relay.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, there := r.sessions[id]; there {
-		r.sessions[id] = s
+	if one, there := r.sessions[id]; there {
+		one.Session = s
+		r.sessions[id] = one
 	}
+}
+
+// each does something with all sessions of some workers.
+func (r *running) each(workers []string, do func(*relay.Session)) {
+	for _, s := range r.of(workers) {
+		do(s)
+	}
+}
+
+func (r *running) of(workers []string) (all []*relay.Session) {
+	handles := make(map[unique.Handle[string]]bool, len(workers))
+	for _, w := range workers {
+		handles[unique.Make(w)] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.sessions {
+		if s.Session != nil && handles[s.worker] {
+			all = append(all, s.Session)
+		}
+	}
+	return all
 }
 
 func (r *running) remove(id string) {
@@ -44,7 +74,7 @@ func (r *running) ends(reason string) []state.End {
 	all := make([]state.End, 0, len(r.sessions))
 	for id, s := range r.sessions {
 		e := state.End{Session: id, Reason: reason}
-		if s != nil {
+		if s.Session != nil {
 			e.BytesUp, e.BytesDown = s.Bytes()
 		}
 		all = append(all, e)

@@ -59,6 +59,7 @@ type Fleet struct {
 	keys   keys.Pool
 	log    *zap.Logger
 	now    func() time.Time
+	follow func(missed, back []string)
 
 	snapshot atomic.Pointer[Snapshot]
 	heard    atomic.Int64 // latest revision that a reply carried
@@ -72,10 +73,15 @@ type Fleet struct {
 // New makes a fleet; Run keeps it current.
 func New(source Source, hints Hints, pool keys.Pool, log *zap.Logger) *Fleet {
 	f := &Fleet{source: source, hints: hints, keys: pool, log: log, now: time.Now,
-		nudge: make(chan struct{}, 1), ready: make(chan struct{})}
+		follow: func([]string, []string) {}, nudge: make(chan struct{}, 1), ready: make(chan struct{})}
 	f.snapshot.Store(&Snapshot{})
 	return f
 }
+
+// Follow has it told, behind each change, which workers the pool misses: that
+// are not in it any more, for whatever reason, or that somebody could not dial;
+// and which ones are there or there again. It must come before Run.
+func (f *Fleet) Follow(tell func(missed, back []string)) { f.follow = tell }
 
 // Snapshot returns the fleet as it was last read.
 func (f *Fleet) Snapshot() *Snapshot { return f.snapshot.Load() }
@@ -215,4 +221,32 @@ func (f *Fleet) publish(old *Snapshot, workers map[string]state.Member, rev int6
 		delete(gone, fl.Key())
 	}
 	f.snapshot.Store(&Snapshot{Rev: rev, Workers: workers, Gone: gone})
+	f.compare(old.Workers, workers)
+}
+
+// compare tells the follower what has changed.
+func (f *Fleet) compare(old, workers map[string]state.Member) {
+	var missed, back []string
+	for id := range old {
+		if has(old, id) && !has(workers, id) {
+			missed = append(missed, id)
+		}
+	}
+	for id := range workers {
+		if has(workers, id) && !has(old, id) {
+			back = append(back, id)
+		}
+	}
+	if len(missed)+len(back) > 0 {
+		f.follow(missed, back)
+	}
+}
+
+// Has tells whether a worker is in the pool, and nobody has failed to dial it
+// since its last heartbeat.
+func (s *Snapshot) Has(worker string) bool { return has(s.Workers, worker) }
+
+func has(workers map[string]state.Member, id string) bool {
+	m, there := workers[id]
+	return there && m.State != state.Suspect
 }

@@ -360,3 +360,52 @@ func TestOnRealHints(t *testing.T) {
 	r.leave("w1")
 	r.has()
 }
+
+func TestFollowerHearsWhoIsMissed(t *testing.T) {
+	s := redistest.Store(t, client, state.DefaultOptions(), nil)
+	h := &hints{wake: make(chan struct{}, 1)}
+	f := New(s, h, s.Keys(), zap.NewNop())
+	type told struct{ missed, back []string }
+	heard := make(chan told, 10)
+	f.Follow(func(missed, back []string) { heard <- told{missed, back} })
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	next := func() told {
+		t.Helper()
+		select {
+		case one := <-heard:
+			return one
+		case <-time.After(patience):
+			require.Fail(t, "nothing is told")
+			return told{}
+		}
+	}
+	redistest.Join(t, s, redistest.Worker("w1", 2))
+	h.give(true)
+	require.Equal(t, told{back: []string{"w1"}}, next())
+	require.True(t, f.Snapshot().Has("w1"))
+
+	st, err := s.Acquire(t.Context(), state.Request{Session: "s1", Proxy: "p1", Demand: state.Demand{Browser: "chromium"}})
+	require.NoError(t, err)
+	_, err = s.Reassign(t.Context(), "s1", "w1", st.Grant.Attempt)
+	require.NoError(t, err)
+	h.give(false, f.keys.Worker("w1"))
+	require.Equal(t, told{missed: []string{"w1"}}, next(), "it could not be dialled")
+	require.False(t, f.Snapshot().Has("w1"))
+
+	_, err = s.Leave(t.Context(), "w1", state.RetireDrain, 2, true)
+	require.NoError(t, err)
+	redistest.Join(t, s, redistest.Worker("w2", 2))
+	h.give(true)
+	require.Equal(t, told{back: []string{"w2"}}, next(), "that w1 is missed is known")
+	require.False(t, f.Snapshot().Has("w1"))
+	_, err = s.Leave(t.Context(), "w2", state.RetireDrain, 2, true)
+	require.NoError(t, err)
+	h.give(false, f.keys.Worker("w2"))
+	require.Equal(t, told{missed: []string{"w2"}}, next())
+}

@@ -22,9 +22,9 @@ var clientPing = wsframe.AppendPing(nil, pingText, false)
 const looksPerPing = 2
 
 // workerTurns: a worker is pinged at every so many of a session's looks only.
-// The balancers that cut what is idle stand before the proxy. Behind it a
-// machine that is gone is found by TCP keep-alive and a frozen worker by its
-// heartbeat; what is left for a ping to find can wait.
+// The balancers that cut what is idle stand before the proxy. A worker that is
+// frozen or gone is missed by the pool, and then asked at once (doubt.go); what
+// is left for a ping to find can wait.
 const workerTurns = 4 * looksPerPing
 
 // spokes is into how many parts the time between two looks is cut, so that the
@@ -38,8 +38,9 @@ const spokes = 8
 type wheel struct {
 	spokes [spokes]map[*Session]struct{}
 	len    int
-	next   int // that gets a session
-	turn   int // that is looked at
+	next   int        // that gets a session
+	turn   int        // that is looked at
+	doubts []*Session // whose workers are to be asked
 }
 
 func (w *wheel) add(s *Session) {
@@ -64,8 +65,11 @@ func (r *Relay) keepAlive() {
 	tick := time.NewTicker(max(r.options.look()/spokes, time.Millisecond))
 	defer tick.Stop()
 	var now []*Session
-	for range tick.C {
+	waiting := asked{}
+	for at := range tick.C {
 		r.mu.Lock()
+		doubts := r.wheel.doubts
+		r.wheel.doubts = nil
 		if r.wheel.len == 0 {
 			r.keeping = false
 			r.mu.Unlock()
@@ -78,9 +82,10 @@ func (r *Relay) keepAlive() {
 		}
 		r.mu.Unlock()
 		for _, s := range now {
-			s.look()
+			waiting.turn(s)
 		}
 		clear(now)
+		waiting.tick(doubts, at)
 	}
 }
 
@@ -92,19 +97,24 @@ type keep [2]struct {
 	stuck  uint16 // looks in a row that found the same bytes undelivered
 }
 
-// look pings the sides that say nothing, and ends the session when one of them
-// is gone.
-func (s *Session) look() {
+// ending tells whether what is left of the session is the linger time's.
+func (s *Session) ending() bool {
 	s.mu.Lock()
-	ending := s.done || s.over > 0 // which is the linger time's
-	s.mu.Unlock()
-	if ending {
-		return
+	defer s.mu.Unlock()
+	return s.done || s.over > 0
+}
+
+// look pings the sides that say nothing, and ends the session when one of them
+// is gone. A worker that has been asked is not its business. It returns whether
+// the worker has said anything since the last look.
+func (s *Session) look(asked bool) (worker bool) {
+	if s.ending() {
+		return false
 	}
 	look := s.looks.Add(1)
 	for side, l := range s.legs {
 		if l == nil {
-			return
+			return false
 		}
 		from, to, k := &s.dirs[side], &s.dirs[1-side], &s.keep[side]
 		if said := from.bytes.Load(); said != k.bytes {
@@ -112,17 +122,22 @@ func (s *Session) look() {
 			l.unanswered.Store(0) // an answer among the bytes was not seen
 		}
 		heard := from.heard.Swap(false)
+		worker = heard
+		if l.side == workerSide && asked && !heard {
+			continue
+		}
 		if heard || from.blocked.Load() || to.blocked.Load() {
 			// It lives; or nobody reads what it says; or the stall limit judges.
 			k.silent, k.stuck = 0, 0
 		} else if s.gone(l, side) {
-			return
+			return false
 		}
 		// The first look may come right after the start.
 		if !heard && look > 1 && (l.side == clientSide || look%workerTurns == 0) {
 			to.sendPing()
 		}
 	}
+	return worker
 }
 
 // gone judges a side that was not heard since the last look.
@@ -132,10 +147,9 @@ func (s *Session) gone(l *leg, side int) bool {
 	if pings <= 0 {
 		return false
 	}
-	queued := l.queued() - int64(pings)*int64(wsframe.PingSize(len(pingText), l.side == workerSide))
-	if queued > 0 {
+	if queued := l.waiting(); queued > 0 {
 		// More than our pings is on its way to it.
-		taken := int64(s.dirs[1-side].bytes.Load()) - queued //nolint:gosec // nobody sends so much
+		taken := s.dirs[1-side].sent() - queued
 		if k.stuck++; taken != k.taken {
 			k.stuck = 0
 		}
@@ -153,7 +167,7 @@ func (s *Session) gone(l *leg, side int) bool {
 	if l.side == clientSide {
 		s.abort(ReasonClient)
 	} else {
-		s.abort(ReasonLost)
+		s.closeWith(goneCode, ReasonLost, goneText)
 	}
 	return true
 }

@@ -41,9 +41,10 @@ type Session struct {
 	farewell atomic.Int32
 	onEnd    func(Result)
 
-	keep  keep // the keeper's
-	looks atomic.Uint32
-	spoke int // of the wheel
+	keep    keep // the keeper's
+	looks   atomic.Uint32
+	doubted atomic.Bool // the pool misses the worker
+	spoke   int         // of the wheel
 
 	mu     sync.Mutex
 	reason string
