@@ -11,7 +11,9 @@ import (
 )
 
 // rarely pings workers every half minute, and bears no silence for long.
-func rarely(o *relay.Options) { o.Ping, o.Dead, o.Linger = 8*time.Second, time.Second, 100*time.Millisecond }
+func rarely(o *relay.Options) {
+	o.Ping, o.Dead, o.Linger = 8*time.Second, time.Second, 100*time.Millisecond
+}
 
 // farewell reads to the end, and returns the payload of the close frame.
 func farewell(t *testing.T, s *session) (got string) {
