@@ -249,6 +249,9 @@ func (t *talk) read() {
 			_ = t.write(ws.AppendMasked(nil, ws.Pong, f.payload)) // if it fails, so does the next read
 			continue
 		}
+		if f.err == nil && f.op == ws.Pong {
+			continue // nobody asked for it, which the protocol allows
+		}
 		select {
 		case t.frames <- f:
 		case <-t.done.Done():

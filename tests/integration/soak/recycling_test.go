@@ -174,6 +174,7 @@ func echo(c *ws.Conn, op byte, payload []byte) error {
 			if _, err := c.Write(ws.AppendMasked(nil, ws.Pong, b)); err != nil {
 				return err
 			}
+		case ws.Pong: // that nobody asked for, which the protocol allows
 		default:
 			return fmt.Errorf("a frame of opcode %d: %q", h.Op, b)
 		}

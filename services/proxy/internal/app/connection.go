@@ -94,7 +94,11 @@ func (p *proxy) walk(u edge.Upgrade) {
 	})
 	p.running.set(session, relayed)
 	if err == nil && !p.fleet.Snapshot().Has(grant.Worker) {
-		relayed.Doubt() // it was missed too early to be told, or is not known yet
+		// It was missed before its sessions could be told so, or is not known yet.
+		relayed.Doubt()
+		if p.fleet.Snapshot().Has(grant.Worker) {
+			relayed.Trust() // nobody would say so any more
+		}
 	}
 	if err != nil {
 		p.log.Warn("cannot relay the session", zap.String("session", session), zap.String("worker", grant.Worker), zap.Error(err))
