@@ -28,7 +28,8 @@ type Options struct {
 	// of a frame, and how long a refused client may take to read why.
 	Linger time.Duration
 	// Ping is how long a client may say nothing before it is sent a WebSocket
-	// ping, and a worker for four times as long; 0 sends none.
+	// ping, and a worker for four times as long, or as long as a client while
+	// it is in doubt; 0 sends none.
 	Ping time.Duration
 	// Dead ends a session when a side has answered no ping for so long, unless
 	// bytes wait for it: then Stall is what judges.
