@@ -13,8 +13,8 @@ const (
 )
 
 // Doubt tells that a session's worker may be gone, by what the pool says. It is
-// asked by a ping at once, and given up when Dead passes without any word from
-// it. One that answers is asked again whenever it has been silent between two
+// asked by a ping, unless it says something at once, and given up when Dead
+// passes without any word from it. One that answers is asked again whenever it has been silent between two
 // looks, until Trust. Without pings nobody is asked.
 func (s *Session) Doubt() {
 	r := s.relay
@@ -38,7 +38,8 @@ func (s *Session) Trust() { s.doubted.Store(false) }
 type asked map[*Session]*question
 
 type question struct {
-	since time.Time // when the ping went out, or last got nearer to the worker
+	listens bool      // for what the worker says by itself
+	since   time.Time // when the ping went out, or last got nearer to the worker
 	// before is how many bytes are in front of the ping, taken how many of all
 	// bytes the worker's kernel had acknowledged.
 	before, taken int64
@@ -76,17 +77,23 @@ func (s *Session) judge(q *question, now time.Time) bool {
 		return true
 	}
 	w, from, to := s.legs[workerSide], &s.dirs[workerSide], &s.dirs[clientSide]
-	if q.since.IsZero() {
-		if from.heard.Swap(false) { // which may have been before it was gone
+	if !q.listens {
+		// What was said before may have been before it was gone. What it says
+		// until the next tick spares the ping: most sessions that go on do.
+		q.listens = true
+		if from.heard.Swap(false) {
 			s.keep[workerSide].silent, s.keep[workerSide].stuck = 0, 0
 		}
-		to.sendPing()
-		sent := to.sent()
-		*q = question{since: now, before: sent, taken: sent - w.waiting()}
 		return false
 	}
 	if from.heard.Load() {
 		return true
+	}
+	if q.since.IsZero() {
+		to.sendPing()
+		q.since, q.before = now, to.sent()
+		q.taken = q.before - w.waiting()
+		return false
 	}
 	sent := to.sent()
 	taken := sent - w.waiting()
