@@ -1,5 +1,5 @@
 // Measures sessions of a stock Playwright client. One JSON object as the argument says what:
-//   {"what": "pages", "endpoints": {name: url, …}, "count": n}   single sessions, the endpoints taking turns
+//   {"what": "pages", "endpoints": {name: url, …}, "count": n}   n whole sessions and 2 n first pages, the endpoints taking turns
 //   {"what": "steady", "endpoint": url, "clients": n, "seconds": s}   so many clients, each session after session
 // The answer is one JSON object on stdout.
 import { chromium } from 'playwright';
@@ -26,7 +26,8 @@ async function session(url, whole) {
       await page.screenshot();
     }
     await context.close();
-    return { connect: connected - begin, firstPage: firstPage - begin, whole: performance.now() - begin };
+    const took = { connect: connected - begin, firstPage: firstPage - begin };
+    return whole ? { ...took, whole: performance.now() - begin } : took;
   } finally {
     await browser.close();
   }
@@ -38,13 +39,14 @@ async function pages({ endpoints, count }) {
   const all = {};
   for (const name in endpoints) all[name] = { connect: [], firstPage: [], whole: [] };
   const names = Object.keys(endpoints);
-  // The first ones warm everything up and do not count.
-  for (let i = -3; i < count; i++) {
+  // The first ones warm everything up and do not count. One in three is a whole script, which takes far
+  // longer than a first page, and differs less.
+  for (let i = -3; i < 3 * count; i++) {
     // Each comes first, last and after each other one in turn.
     names.reverse();
     if (i % 2) names.push(names.shift());
     for (const name of names) {
-      const took = await session(endpoints[name], true);
+      const took = await session(endpoints[name], i % 3 === 0);
       if (i >= 0) for (const part in took) all[name][part].push(took[part]);
     }
   }
