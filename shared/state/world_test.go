@@ -41,6 +41,7 @@ type process struct {
 	serving  map[string]connection
 	ends     []state.End // to be reported with the next heartbeat
 	joined   delayed     // the last join that it sent
+	missed   bool        // of a proxy: it was told that it had been taken for dead, and did not hear it
 }
 
 type connection struct {
@@ -240,6 +241,7 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 		w.saw("proxy_heartbeat", map[bool]string{true: "new", false: "known"}[r.New], some(len(ends), "reports ends"))
 		lapsed = lapsed || r.New
 	}) {
+		p.missed = p.missed || lapsed
 		return
 	}
 	p.ends = p.ends[len(ends):]
@@ -249,11 +251,27 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 		}
 	}
 	if !lapsed {
+		w.waits(p)
 		return
 	}
+	p.missed = false
 	for _, c := range w.clients {
 		if c.proxy == p && (c.phase == "waiting" || c.phase == "granted") {
 			w.acquire(t, c, true)
+		}
+	}
+}
+
+// waits checks that whoever waits by what a proxy knows does wait: when its
+// heartbeat is answered as usual, all that happened to them is in its inbox.
+func (w *world) waits(p *process) {
+	if w.lossy || p.missed {
+		return
+	}
+	w.inbox(p)
+	for _, c := range w.clients {
+		if s := w.last.hash["session:"+c.id]; c.proxy == p && c.phase == "waiting" && s["state"] != "queued" {
+			w.t.Fatalf("%s waits, but is %q, and %s does not know", c.id, s["state"], p.ID)
 		}
 	}
 }

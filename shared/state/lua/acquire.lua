@@ -60,7 +60,7 @@ if not W and not again then
 end
 
 S.seq = int(call('INCR', P .. 'seq'))
-call('ZADD', P .. 'proxies', 'NX', NOW + LEASE, S.proxy)
+meet(S.proxy)
 call('SADD', P .. 'owned:' .. S.proxy, S.id)
 local record = { 'proxy', S.proxy, 'queued_at', TIME, 'browser', S.browser }
 for _, name in ipairs({ 'name', 'labels', 'token', 'client' }) do

@@ -90,7 +90,7 @@ local function take(S, A)
   call('SADD', P .. 'held:' .. id, S.id)
   call('SADD', P .. 'owned:' .. S.proxy, S.id)
   charge(S, 0)
-  call('ZADD', P .. 'proxies', 'NX', NOW + LEASE, S.proxy)
+  meet(S.proxy)
   session_event('session.started', S, { 'happened', began })
 end
 

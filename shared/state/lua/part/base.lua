@@ -47,9 +47,10 @@ else
     NOW, TIME = clock, seen[3]
   elseif gap < 0 or gap > 2 * HEARTBEAT then
     -- Nobody could write for a while, so nobody could renew a lease or come back:
-    -- no deadline is judged by this gap. Where the clock was set back, they are too far away besides.
+    -- no deadline is judged by this gap. Where the clock was set back, they are too far away besides;
+    -- what meet has noted is lost with them, so every proxy is told.
     RESUMED = NOW
-    local deadlines = { workers = LEASE, proxies = LEASE, leases = START_LEASE, fading = FADE, recycling = FADE }
+    local deadlines = { workers = LEASE, proxies = LEASE + 0.5, leases = START_LEASE, fading = FADE, recycling = FADE }
     for name, lease in pairs((gap < 0) and deadlines or {}) do
       local members = call('ZRANGE', P .. name, 0, -1)
       for from = 1, #members, 500 do
@@ -72,8 +73,12 @@ end
 -- judged tells whether deadlines that are given for so long are judged by the time they name.
 local function judged(lease) return RESUMED + lease <= NOW end
 
--- alive tells whether a process has not let its lease run out.
+-- alive tells whether a process has not let its lease run out: the deadline is true.
 local function alive(key, id)
-  local till = call('ZSCORE', key, id)
-  return till and (tonumber(till) > NOW or not judged(LEASE))
+  local till = tonumber(call('ZSCORE', key, id) or '')
+  return till and (till > NOW or not judged(LEASE)) and till
 end
+
+-- meet gives a proxy that is not known a lease, so that the reaper finds what is put down as its. It may
+-- have been taken for dead, and it has to learn that: the half of a ms says that it did not ask itself.
+local function meet(proxy) call('ZADD', P .. 'proxies', 'NX', NOW + LEASE + 0.5, proxy) end

@@ -9,5 +9,5 @@ local function next_deadline()
     if till and (not first or till < first) then first = till end
   end
   if not first then return '-1' end
-  return int(math.max(0, first - NOW))
+  return int(math.ceil(math.max(0, first - NOW)))
 end
