@@ -60,8 +60,9 @@ if not W and not again then
 end
 
 S.seq = int(call('INCR', P .. 'seq'))
-meet(S.proxy)
 call('SADD', P .. 'owned:' .. S.proxy, S.id)
+-- The reaper forgets a proxy once that owns nothing; it must find what this one has from now on.
+if call('SCARD', P .. 'owned:' .. S.proxy) == 1 then meet(S.proxy) end
 local record = { 'proxy', S.proxy, 'queued_at', TIME, 'browser', S.browser }
 for _, name in ipairs({ 'name', 'labels', 'token', 'client' }) do
   if S[name] ~= '' then

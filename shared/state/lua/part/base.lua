@@ -28,9 +28,14 @@ local EPOCH, REV = seen[2], seen[4] or '0'
 -- then, no deadline is judged by the time that it names.
 local RESUMED = tonumber(seen[5] or '0')
 
-local function emit(kind, id, fields)
-  call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_MAX, '*', 'v', '1', 'type', kind,
-    'id', id, 'at', TIME, 'pool', POOL, unpack(fields))
+-- emit writes an event. Where another is sure to follow (more), that one bounds the stream.
+local function emit(kind, id, fields, more)
+  if more then
+    call('XADD', P .. 'events', '*', 'v', '1', 'type', kind, 'id', id, 'at', TIME, 'pool', POOL, unpack(fields))
+  else
+    call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_MAX, '*', 'v', '1', 'type', kind,
+      'id', id, 'at', TIME, 'pool', POOL, unpack(fields))
+  end
 end
 
 if not EPOCH then

@@ -32,5 +32,5 @@ local function session_event(kind, S, f)
       n = n + 2
     end
   end
-  emit(kind, S.id .. ':' .. kind .. ':' .. S.attempt, f)
+  emit(kind, S.id .. ':' .. kind .. ':' .. S.attempt, f, S.state ~= 'ended' and S.state ~= 'rejected')
 end
