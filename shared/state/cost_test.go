@@ -3,6 +3,7 @@ package state_test
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 // TestCost prints what one session costs Redis, acquire, start and finish, as
 // the fleet, its flavours and the queue grow: CPU time of the whole server in
 // µs. It is a measurement; what must hold on any machine is in TestCostIsFlat.
+// PWDIST_BENCH_WORKERS picks one size of the fleet, which takes half a minute.
 func TestCost(t *testing.T) {
 	if os.Getenv("PWDIST_BENCH_STATE") == "" {
 		t.Skip("a measurement: make bench-state")
@@ -24,7 +26,7 @@ func TestCost(t *testing.T) {
 	table.WriteString("| workers | flavours | one version | pipelined | any version | half busy | full, 20,000 wait | pipelined |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, workers := range []int{10, 100, 1000, 10_000} {
 		for _, flavours := range []int{1, 10, 50} {
-			if 10*flavours > workers {
+			if only, err := strconv.Atoi(os.Getenv("PWDIST_BENCH_WORKERS")); 10*flavours > workers || err == nil && only != workers {
 				continue
 			}
 			func() {
