@@ -41,6 +41,7 @@ func (j *judge) verdict() []string {
 	j.slots()
 	j.names()
 	j.told()
+	j.waiting()
 	return j.problems
 }
 

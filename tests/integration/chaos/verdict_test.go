@@ -82,6 +82,18 @@ func TestTheJudgeFinds(t *testing.T) {
 		"another reason": {func(j *judge) {
 			j.events[2].Session.Reason = event.ReasonWorkerLost
 		}, "I6"},
+		"a client that is overtaken": {func(j *judge) {
+			j.events = append(j.events, place(at(500), event.SessionQueued, "s4", 4), place(at(600), event.SessionAssigned, "s5", 5))
+		}, "s5 got a slot while s4"},
+		"a client that gets a slot in its turn": {func(j *judge) {
+			j.events = append(j.events, place(at(500), event.SessionQueued, "s4", 4), place(at(500), event.SessionQueued, "s5", 5),
+				place(at(600), event.SessionAssigned, "s4", 4), place(at(600), event.SessionAssigned, "s5", 5))
+		}, ""},
+		"a client that sleeps beside a free slot": {func(j *judge) {
+			j.events = append(j.events,
+				event.Event{ID: "w", Type: event.WorkerJoined, At: at(400), Worker: &event.Worker{ID: "w", Browser: standInBrowser, Slots: 1}},
+				place(at(500), event.SessionQueued, "s4", 4), place(at(900), event.SessionAssigned, "s4", 4))
+		}, "waited beside a free slot"},
 		"what was before Redis came back empty": {func(j *judge) {
 			j.events = []event.Event{{Type: event.PoolReset, At: at(1000)}}
 		}, ""},
@@ -113,9 +125,14 @@ func TestTheJudgeFinds(t *testing.T) {
 }
 
 func session(kind event.Type, id, name, worker string) event.Event {
-	return event.Event{Type: kind, Session: &event.Session{
+	return event.Event{ID: id + string(kind), Type: kind, Session: &event.Session{
 		ID: id, Name: name, Worker: worker, Reason: event.ReasonClientClosed, MessagesUp: 7,
 	}}
+}
+
+// place is an event of a session that waits or has a slot.
+func place(at time.Time, kind event.Type, id string, seq int64) event.Event {
+	return event.Event{ID: id + string(kind), Type: kind, At: at, Session: &event.Session{ID: id, Browser: standInBrowser, Seq: seq, Worker: "w"}}
 }
 
 func refusalOf(code, text string) record {
