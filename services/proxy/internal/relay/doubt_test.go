@@ -38,6 +38,7 @@ func TestDoubtedWorkerThatIsSilent(t *testing.T) {
 	require.Equal(t, "\x03\xe9the worker of this session has stopped answering: connect again", farewell(t, s))
 	_ = s.client.Close()
 	require.Equal(t, relay.ReasonLost, s.ended().Reason)
+	require.Zero(t, s.Looks(), "it was asked before its turn came")
 }
 
 // TestDoubtedWorkerThatTakesNothing does not wait for the stall limit, which is
