@@ -257,6 +257,7 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 	p.missed = false
 	for _, c := range w.clients {
 		if c.proxy == p && (c.phase == "waiting" || c.phase == "granted") {
+			c.phase = "asking" // until it is answered
 			w.acquire(t, c, true)
 		}
 	}
