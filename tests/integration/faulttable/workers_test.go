@@ -30,6 +30,14 @@ func promised(noticedBy, recoveredBy time.Duration) map[faulttable.Column]time.D
 // leases are a heartbeat and a process lease, and what a busy machine adds.
 const leases = 20*time.Second + 2*time.Second
 
+// silent are the limits of a worker that answers nobody: a lease, relay.dead, and
+// the ticks of the relay and the reaper between them.
+func silent() map[faulttable.Column]time.Duration {
+	limits := promised(leases, 0)
+	limits[connected] = 90 * time.Second
+	return limits
+}
+
 var workerRows = []*row{
 	{
 		name: "WorkerKilled",
@@ -87,7 +95,7 @@ var workerRows = []*row{
 	{
 		name:   "WorkerFrozen",
 		Row:    faulttable.Row{Fault: "a worker stands still for good"},
-		limits: promised(leases, 0),
+		limits: silent(),
 		play: func(s *scene) {
 			c := s.connect(0, "victim")
 			s.strike(func() { s.freeze(s.pool.Workers[c.worker].Process()) })
@@ -100,7 +108,7 @@ var workerRows = []*row{
 	{
 		name:   "HostGone",
 		Row:    faulttable.Row{Fault: "a worker's host is gone: no packet from or to it arrives"},
-		limits: promised(leases, 0),
+		limits: silent(),
 		play: func(s *scene) {
 			c := s.connect(0, "victim")
 			s.strike(func() {
