@@ -124,6 +124,11 @@ func TestWhatIsAllowed(t *testing.T) {
 				{"other.test", 80, "169.254.169.254", Public},
 			},
 		},
+		"a service without its port": {allow: []string{"redis.test", "10.0.0.7", "*.test:6379"}, own: []string{"redis.test:6379", "10.0.0.7:3131"}, targets: []target{
+			{"redis.test", 6379, "10.0.0.6", PoolService},
+			{"x.test", 3131, "10.0.0.7", PoolService},
+			{"x.test", 80, "10.0.0.7", Public},
+		}},
 		"a name that leads to a service": {allow: []string{"evil.test:6379"}, own: []string{"redis.test:6379"}, targets: []target{
 			{"evil.test", 6379, "10.0.0.6", PoolService},
 		}},
