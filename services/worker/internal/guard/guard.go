@@ -249,6 +249,10 @@ func (g *Guard) beginFrame() error {
 		g.scan.reset()
 		g.msg.reset()
 	}
+	if !g.frame.control {
+		g.msg.length += g.remain
+		g.msg.weigh()
+	}
 	if g.frame.control && g.inMessage && !g.streaming {
 		if len(g.control) > maxControl {
 			return breach("too many control frames inside a message")
@@ -304,6 +308,7 @@ func unmask(dst, src, key []byte, at int) {
 func (g *Guard) endMessage(before []byte) (dropped bool, err error) {
 	g.inMessage = false
 	g.msg.decide()
+	g.msg.count()
 	if g.msg.refused == "" {
 		g.msg.complete()
 	}

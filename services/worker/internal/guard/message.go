@@ -25,6 +25,7 @@ type message struct {
 
 	current uint8 // the key whose value is being read
 	seen    uint8
+	length  uint64 // in bytes, of the frames that have begun
 	kind    kind
 	known   bool // the guid is of a kind that is known
 	method  []byte
@@ -33,11 +34,12 @@ type message struct {
 	number  []byte
 	size    size
 	scale   float64                  // the largest that the session has asked for
+	engines uint64                   // bytes of its selector engines
 	claim   func(name []byte) string // makes the name of a trace the session's own
 }
 
 func (m *message) reset() {
-	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], number: m.number[:0], scale: m.scale, claim: m.claim}
+	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], number: m.number[:0], scale: m.scale, engines: m.engines, claim: m.claim}
 }
 
 func (m *message) breach(why string) {
@@ -230,6 +232,8 @@ func (m *message) decide() {
 		m.refused, m.name = "It is no method of Playwright "+Version()+" that the pool knows.", "unknown"
 	case m.rule.refuse != "":
 		m.refuse(m.rule.refuse)
+	default:
+		m.weigh()
 	}
 }
 

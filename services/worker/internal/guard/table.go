@@ -15,6 +15,7 @@ type rule struct {
 	name    string // Type.method
 	refuse  string // why not, and what to use instead; empty for an allowed method
 	watched []watch
+	most    uint64 // bytes of a message
 }
 
 // watch is a parameter that decides whether an allowed method may run.
@@ -91,7 +92,7 @@ func table(o Options) map[string]kind {
 		if !ok || !reviewed || strings.HasPrefix(line, "#") || name == "version" {
 			continue
 		}
-		r := &rule{name: name, watched: append(watched(name, o), measured(name)...)}
+		r := &rule{name: name, watched: append(watched(name, o), measured(name)...), most: most(name)}
 		if verdict != "allow" {
 			r.refuse = strings.TrimPrefix(verdict, "refuse ")
 		} else if o.CDP == CDPRefuse && (name == "BrowserContext.newCDPSession" || name == "CDPSession.send") {

@@ -293,6 +293,11 @@ const attacks = {
     await page.setViewportSize({ width: 1600, height: 1600 }).finally(() => context.close());
   },
   'screencast': ({ page }) => page.screencast.start({ onFrame: () => {}, size: { width: 20000, height: 20000 } }),
+  // More than Chromium takes in one message, at which it ends.
+  'large answer': ({ page }) => new Promise((_, refused) => page.route('**', route => route.fulfill({ body: 'x'.repeat(80 << 20) }).catch(refused)).then(() => page.goto('http://site.test/')).catch(() => {})),
+  'large storage': ({ browser }) => browser.newContext({ storageState: { cookies: [], origins: [{ origin: 'http://site.test', localStorage: [{ name: 'a', value: '"'.repeat(30 << 20) }] }] } }),
+  'large headers': ({ context }) => context.setExtraHTTPHeaders({ b: 'x'.repeat(60 << 20) }),
+  'large binding': ({ page }) => page.exposeBinding('"'.repeat(30 << 20), () => {}),
   // The server makes the events of all clicks at once, and has no time for anybody else until then.
   'clicks': ({ page }) => page.mouse.click(5, 5, { clickCount: 1e9 }),
   'clicks of a locator': ({ page }) => page.locator('body').click({ clickCount: 1e9 }),
