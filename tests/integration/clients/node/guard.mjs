@@ -294,7 +294,12 @@ const attacks = {
   },
   'screencast': ({ page }) => page.screencast.start({ onFrame: () => {}, size: { width: 20000, height: 20000 } }),
   // More than Chromium takes in one message, at which it ends.
-  'large answer': ({ page }) => new Promise((_, refused) => page.route('**', route => route.fulfill({ body: 'x'.repeat(80 << 20) }).catch(refused)).then(() => page.goto('http://site.test/')).catch(() => {})),
+  'large answer': async ({ page }) => {
+    let why;
+    await page.route('**', route => route.fulfill({ body: 'x'.repeat(80 << 20) }).catch(e => { why = e; return route.abort(); }));
+    await page.goto('http://site.test/').catch(() => {});
+    if (why) throw why;
+  },
   'large storage': ({ browser }) => browser.newContext({ storageState: { cookies: [], origins: [{ origin: 'http://site.test', localStorage: [{ name: 'a', value: '"'.repeat(30 << 20) }] }] } }),
   'large headers': ({ context }) => context.setExtraHTTPHeaders({ b: 'x'.repeat(60 << 20) }),
   'large binding': ({ page }) => page.exposeBinding('"'.repeat(30 << 20), () => {}),
