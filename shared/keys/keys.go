@@ -77,6 +77,8 @@ func (p Pool) Workers() string { return p.prefix + "workers" }
 func (p Pool) Beats() string { return p.prefix + "beats" }
 
 // Proxies is a zset: proxy id → end of its lease in ms of Redis TIME.
+// With half a ms it is a lease that another call has given, and the proxy's next
+// heartbeat is answered as that of a new one.
 func (p Pool) Proxies() string { return p.prefix + "proxies" }
 
 // Held is a set: the sessions that hold a slot of a worker. Its size is the
