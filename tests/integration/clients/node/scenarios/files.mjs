@@ -66,9 +66,9 @@ export default {
     const p = await page();
     await p.setContent('<input type=file>');
     const size = () => p.evaluate(async () => { const [f] = document.querySelector('input').files; return [f.name, f.size, [...new Uint8Array(await f.slice(-3).arrayBuffer())]]; });
-    await p.setInputFiles('input', file('large.bin', Buffer.alloc(12 << 20, 'L')));
+    await p.setInputFiles('input', file('large.bin', Buffer.alloc(6 << 20, 'L')));
     const value = [await size()];
-    await p.setInputFiles('input', { name: 'memory.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(9 << 20, 'M') });
+    await p.setInputFiles('input', { name: 'memory.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(3 << 20, 'M') });
     value.push(await size());
     value.push(await failure(p.setInputFiles('input', { name: 'more.bin', mimeType: '', buffer: Buffer.alloc(51 << 20) })));
     return value;
