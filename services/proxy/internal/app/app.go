@@ -52,15 +52,16 @@ type proxy struct {
 	succession succession
 	settled    atomic.Pointer[<-chan struct{}] // set when another process has the sockets
 
-	places   *places
-	memory   *memory
-	running  running
-	walks    sync.WaitGroup // clients on their way to a worker
-	walksMu  sync.Mutex
-	draining bool // no further walk begins
-	tasks    sync.WaitGroup
-	cancel   context.CancelFunc
-	failed   chan error
+	places     *places
+	memory     *memory
+	processors *processors
+	running    running
+	walks      sync.WaitGroup // clients on their way to a worker
+	walksMu    sync.Mutex
+	draining   bool // no further walk begins
+	tasks      sync.WaitGroup
+	cancel     context.CancelFunc
+	failed     chan error
 }
 
 // The checks of readiness.
@@ -102,7 +103,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	limitProcessors(cfg.Relay.pollers())
 	if err := serve(cfg, log); err != nil {
 		log.Error(err.Error())
 		return 1
@@ -134,6 +134,7 @@ func serve(cfg Config, log *zap.Logger) error {
 	p.succession.path = cfg.Handover.Socket
 	p.places = newPlaces(log)
 	p.memory = newMemory()
+	p.processors = newProcessors(cfg.Relay.pollers())
 	port := telemetry.NewAdmin(cfg.Admin, p.health, reg, log)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
 		run.Func("handover", func(ctx context.Context) error { return p.takeOver(ctx, port) }, p.forsake),

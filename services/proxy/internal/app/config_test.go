@@ -109,7 +109,7 @@ func TestOptionsOfTheScripts(t *testing.T) {
 	d := state.DefaultOptions()
 	require.Equal(t, state.Options{
 		Heartbeat: 1, ProcessLease: 2, StartLease: 3, EventsMaxEntries: 4, EventsMaxAge: 5, EndedMax: 6, EndedAge: 7,
-		MaxClasses: d.MaxClasses, MaxFlavours: d.MaxFlavours,
+		MaxClasses: d.MaxClasses, MaxFlavours: d.MaxFlavours, MaxSkipped: d.MaxSkipped,
 	}, o)
 }
 

@@ -33,6 +33,7 @@ func (p *proxy) accept(u edge.Upgrade) {
 		p.refuse(u, refusal.New(refusal.OutOfDescriptors, ""))
 		return
 	}
+	p.processors.client()
 	go func() {
 		defer p.walks.Done()
 		p.walk(u)

@@ -3,6 +3,8 @@ package app
 import (
 	"os"
 	"runtime"
+	"sync"
+	"time"
 )
 
 // pollers is how many event loops to run.
@@ -13,14 +15,78 @@ func (r Relay) pollers() int {
 	return max(1, runtime.NumCPU()/2)
 }
 
-// limitProcessors has Go code run on as many processors as there are event
-// loops, unless GOMAXPROCS says otherwise. A loop waits inside a system call, of
-// which the runtime learns nothing. As long as it has another processor for what
-// else there is to do, its monitor thread stays awake for 10 ms to see whether
-// the loop comes back, which was half of the CPU of a proxy with few sessions
-// (runtime.retake); without one, it takes the loop's after 20 µs, and sleeps.
-func limitProcessors(pollers int) {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(pollers)
+const (
+	// crowd clients within crowdTime are more than one processor is to lead to
+	// their browsers beside its loop.
+	crowd     = 20
+	crowdTime = 100 * time.Millisecond
+	// crowdRest is how long there must have been no such crowd until the proxy
+	// does with fewer processors again.
+	crowdRest = 5 * time.Second
+)
+
+// processors limits on how many processors Go code runs: as many as there are
+// event loops, and all of them while clients come in crowds.
+//
+// A loop waits inside a system call, of which the runtime learns nothing. As long
+// as there is another processor for whatever else there is to do, its monitor
+// thread stays awake for 10 ms to see whether the loop comes back, which was half
+// of the CPU of a proxy with few sessions (runtime.retake). Without one, it takes
+// the loop's after 20 µs, and sleeps. A storm of clients keeps everybody busy
+// anyhow, and with one processor fewer is served a fifth slower.
+type processors struct {
+	few, all int
+	set      func(int)
+
+	mu    sync.Mutex
+	came  [crowd]time.Time // the last clients
+	next  int              // in came
+	last  time.Time        // when there was a crowd
+	timer *time.Timer      // runs while there are all
+}
+
+// newProcessors leaves it alone if GOMAXPROCS is set.
+func newProcessors(pollers int) *processors {
+	p := &processors{few: pollers, all: runtime.GOMAXPROCS(0), set: func(n int) { runtime.GOMAXPROCS(n) }}
+	if os.Getenv("GOMAXPROCS") != "" {
+		p.few = p.all
 	}
+	p.few = min(p.few, p.all)
+	if p.few < p.all {
+		p.set(p.few)
+	}
+	return p
+}
+
+// client notes that one has come.
+func (p *processors) client() {
+	if p.few == p.all {
+		return
+	}
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := p.came[p.next]
+	p.came[p.next] = now
+	p.next = (p.next + 1) % crowd
+	if now.Sub(first) > crowdTime {
+		return
+	}
+	p.last = now
+	if p.timer == nil {
+		p.timer = time.AfterFunc(crowdRest, p.look)
+		p.set(p.all)
+	}
+}
+
+// look goes back to few when there was no crowd for a while.
+func (p *processors) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if rest := crowdRest - time.Since(p.last); rest > 0 {
+		p.timer.Reset(rest)
+		return
+	}
+	p.timer = nil
+	p.set(p.few)
 }
