@@ -88,6 +88,8 @@ func TestQueueAsClientsSeeIt(t *testing.T) {
 		require.Equal(t, "wait_timeout", got.Code())
 		retryAfter(t, got)
 		tellsPlace(t, got.Body, 700*time.Millisecond)
+		// It is told before its place is given up.
+		p.Log.AwaitSession(t, "raw", event.SessionRejected)
 
 		_, err := harness.TryConnect(t, p.URL("name=stock&timeout=700ms"))
 		require.ErrorContains(t, err, "503")

@@ -2,6 +2,7 @@ package compose_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -450,7 +451,12 @@ func (s *stack) twoProxies(t *testing.T) {
 func (s *stack) workerKilled(t *testing.T) {
 	victim := harness.Connect(t, s.url(0))
 	before := s.containers(t, "worker")[0]
-	before.exec(t, "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm)" != pwdist-worker ] || kill -9 "${p#/proc/}"; done`)
+	_, err := output(exec.Command("docker", "exec", before.ID, "sh", "-c",
+		`for p in /proc/[0-9]*; do [ "$(cat $p/comm)" != pwdist-worker ] || kill -9 "${p#/proc/}"; done`))
+	// The shell ends with its container, if it has not ended before.
+	if died := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &died) || died.ExitCode() != 137) {
+		t.Fatal(err)
+	}
 	victim.AwaitLost(t)
 	s.page(t)
 	after := s.containers(t, "worker")[0]

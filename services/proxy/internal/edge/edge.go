@@ -122,8 +122,9 @@ func (e *Edge) Relay() *relay.Relay { return e.relay }
 func (e *Edge) Start() error {
 	ln := e.o.Listener
 	if ln == nil {
+		var lc net.ListenConfig
 		var err error
-		if ln, err = net.Listen("tcp", e.o.Listen); err != nil {
+		if ln, err = lc.Listen(context.Background(), "tcp", e.o.Listen); err != nil {
 			return err
 		}
 	}

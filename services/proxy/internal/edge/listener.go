@@ -141,12 +141,12 @@ func (l *listener) warn(err error) {
 // one that the loop needs for a connection. The first says nothing of that: it is
 // free again as soon as there is a second.
 func (l *listener) last(c *accepted) bool {
-	second, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0) //nolint:gosec // not negative
+	second, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return true
 	}
 	_ = unix.Close(second)
-	return uintptr(second) >= l.limit //nolint:gosec // not negative
+	return uintptr(second) >= l.limit
 }
 
 // shedNext takes one client from the backlog and tells it to come back; false
