@@ -11,11 +11,9 @@ import (
 // The kernel probes what is silent for longer than the relay's pings leave it,
 // and nothing has to be set on each connection.
 func TestAcceptedConnectionsInherit(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+	// Of these, "[::]" takes IPv4 as well where a machine has no IPv6.
+	for _, address := range []string{"127.0.0.1:0", "[::]:0"} {
 		ln, err := net.Listen("tcp", address)
-		if err != nil && address[0] == '[' {
-			t.Skip("no IPv6 here")
-		}
 		require.NoError(t, err)
 		defer func() { _ = ln.Close() }()
 		tcp := ln.(*net.TCPListener)
