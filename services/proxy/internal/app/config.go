@@ -63,7 +63,7 @@ type Handover struct {
 // Relay bounds what a session may take.
 type Relay struct {
 	Stall   time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
-	Ping    time.Duration `koanf:"ping" doc:"A client that says nothing for so long is sent a WebSocket ping, which also keeps balancers from cutting idle sessions; a worker at every fourth such time. 0 = no pings."`
+	Ping    time.Duration `koanf:"ping" doc:"A client that says nothing for so long is sent a WebSocket ping, which also keeps balancers from cutting idle sessions; a worker at every fourth such time. 0 = no pings; the kernel's TCP keep-alive then finds peers that are gone, in four minutes."`
 	Dead    time.Duration `koanf:"dead" doc:"A side that answers no ping for so long, with nothing else waiting for it, is given up."`
 	Pollers int           `koanf:"pollers" doc:"Event loops, and processors that the proxy runs on while clients do not come in crowds, unless GOMAXPROCS is set. 0 = one for every two processors of the machine."`
 }

@@ -148,7 +148,7 @@ func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (s
 func (p *proxy) dial(ctx context.Context, g state.Grant, u dial.Upgrade) (*dial.Conn, error) {
 	ctx, done := context.WithTimeout(ctx, p.config.Dial.Timeout)
 	defer done()
-	return dial.Dial(ctx, g, u)
+	return dial.Dialer{Probe: p.config.Relay.Ping == 0}.Dial(ctx, g, u)
 }
 
 // upstream is an answer that is not of the pool but of the Playwright server.

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/keepalive"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
@@ -72,14 +73,21 @@ const (
 	maxBody = 8 << 10
 )
 
-// dialer asks for no TCP keep-alive: pings and heartbeats find what is gone. The
-// kernel would send the probes of thousands of sessions at once, and drop those of
-// its own queue's excess, the same ones each time.
-var dialer = net.Dialer{KeepAlive: -1}
+// Dialer connects to workers.
+type Dialer struct {
+	// Probe has the kernel find workers that are gone, for sessions that nobody
+	// pings. Else pings and heartbeats do, and probes would do harm (package
+	// keepalive).
+	Probe bool
+}
 
 // Dial connects to the worker of a grant and passes the handshake on. The
 // context bounds all of it.
-func Dial(ctx context.Context, g state.Grant, u Upgrade) (*Conn, error) {
+func (d Dialer) Dial(ctx context.Context, g state.Grant, u Upgrade) (*Conn, error) {
+	dialer := net.Dialer{KeepAlive: -1}
+	if d.Probe {
+		dialer.KeepAliveConfig = keepalive.Config()
+	}
 	c, err := dialer.DialContext(ctx, "tcp", g.Endpoint)
 	if err != nil {
 		return nil, err

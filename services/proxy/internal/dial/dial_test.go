@@ -74,7 +74,7 @@ func (w *worker) dial(t *testing.T, u dial.Upgrade) (*dial.Conn, error) {
 	t.Helper()
 	ctx, done := context.WithTimeout(t.Context(), patience)
 	defer done()
-	c, err := dial.Dial(ctx, w.grant(), u)
+	c, err := dial.Dialer{}.Dial(ctx, w.grant(), u)
 	if err == nil {
 		t.Cleanup(func() { _ = c.Close() })
 	}
@@ -158,7 +158,7 @@ func TestConnectionOutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	w := answers(t, switched, false)
 	ctx, cancel := context.WithCancel(t.Context())
-	c, err := dial.Dial(ctx, w.grant(), dial.Upgrade{})
+	c, err := dial.Dialer{}.Dial(ctx, w.grant(), dial.Upgrade{})
 	require.NoError(t, err)
 	cancel()
 	defer func() { _ = c.Close() }()
@@ -263,7 +263,7 @@ func TestContextBoundsTheHandshake(t *testing.T) {
 		w := answers(t, "", false)
 		ctx, done := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer done()
-		_, err := dial.Dial(ctx, w.grant(), dial.Upgrade{})
+		_, err := dial.Dialer{}.Dial(ctx, w.grant(), dial.Upgrade{})
 		require.Error(t, err)
 		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded, "it ended by its context")
 	})
@@ -275,7 +275,7 @@ func TestContextBoundsTheHandshake(t *testing.T) {
 			<-w.asked
 			cancel()
 		}()
-		_, err := dial.Dial(ctx, w.grant(), dial.Upgrade{})
+		_, err := dial.Dialer{}.Dial(ctx, w.grant(), dial.Upgrade{})
 		require.Error(t, err)
 		theirs := <-w.conn
 		defer func() { _ = theirs.Close() }()
@@ -287,7 +287,7 @@ func TestContextBoundsTheHandshake(t *testing.T) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		require.NoError(t, ln.Close())
-		_, err = dial.Dial(t.Context(), state.Grant{Endpoint: ln.Addr().String()}, dial.Upgrade{})
+		_, err = dial.Dialer{}.Dial(t.Context(), state.Grant{Endpoint: ln.Addr().String()}, dial.Upgrade{})
 		require.Error(t, err)
 	})
 }

@@ -10,18 +10,41 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/dial"
 )
 
-// The kernel probes no worker: of thousands of probes at once it would lose some.
-func TestWorkersAreNotProbed(t *testing.T) {
-	t.Parallel()
-	w := answers(t, "HTTP/1.1 101 Switching Protocols\r\n\r\n", false)
-	c, err := w.dial(t, dial.Upgrade{})
+// option is what the kernel knows of a connection to a worker.
+func option(t *testing.T, d dial.Dialer, level, name int) int {
+	t.Helper()
+	w := answers(t, switched, false)
+	c, err := d.Dial(t.Context(), w.grant(), dial.Upgrade{})
 	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
 	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
 	require.NoError(t, err)
-	on := -1
-	require.NoError(t, raw.Control(func(fd uintptr) {
-		on, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
-	}))
+	got := -1
+	require.NoError(t, raw.Control(func(fd uintptr) { got, err = unix.GetsockoptInt(int(fd), level, name) }))
 	require.NoError(t, err)
-	require.Zero(t, on)
+	return got
+}
+
+// The kernel probes no worker that is pinged: of thousands of probes at once it
+// would lose some.
+func TestWorkersAreNotProbed(t *testing.T) {
+	t.Parallel()
+	require.Zero(t, option(t, dial.Dialer{}, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
+}
+
+// Where nobody is pinged it probes them all, and not at once.
+func TestWorkersAreProbedOneByOne(t *testing.T) {
+	t.Parallel()
+	d := dial.Dialer{Probe: true}
+	require.Equal(t, 1, option(t, d, unix.SOL_SOCKET, unix.SO_KEEPALIVE))
+	require.Equal(t, 15, option(t, d, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL))
+	require.Equal(t, 4, option(t, d, unix.IPPROTO_TCP, unix.TCP_KEEPCNT))
+	times := map[int]bool{}
+	for range 20 {
+		idle := option(t, d, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+		require.GreaterOrEqual(t, idle, 60)
+		require.Less(t, idle, 180)
+		times[idle] = true
+	}
+	require.Greater(t, len(times), 10)
 }

@@ -9,22 +9,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/keepalive"
 )
 
-// What accepted connections inherit from the listening socket, where setting
-// it takes no call for each of them. The relay's pings make its sessions' peers
-// answer more often than that, so probes are for clients that wait for a browser,
-// and for sessions if pings are turned off. They must not be relied upon while
-// there are many sessions: the kernel sends those of all that became silent within
-// the same two seconds at once, and on loopback and between containers drops what
-// exceeds net.core.netdev_max_backlog (1000), the same ones each time.
-const (
-	probeAfter = 60 * time.Second
-	probePause = 15 * time.Second
-	probes     = 4
-)
-
-// inherit sets what accepted connections get.
+// inherit sets what accepted connections inherit from the listening socket, where
+// setting it takes no call for each of them.
+//
+// The kernel's probes are for clients that wait for a browser, whom nobody pings, and
+// for sessions where pings are turned off. The relay's pings make peers answer more
+// often than they come.
 func inherit(ln *net.TCPListener) error {
 	raw, err := ln.SyscallConn()
 	if err != nil {
@@ -35,9 +29,8 @@ func inherit(ln *net.TCPListener) error {
 		for _, o := range [][3]int{
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(probeAfter.Seconds())},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(probePause.Seconds())},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepalive.Pause.Seconds())},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepalive.Count},
 		} {
 			failed = errors.Join(failed, os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), o[0], o[1], o[2])))
 		}
@@ -55,6 +48,8 @@ func accept(ln syscall.RawConn) (*accepted, error) {
 			n, from, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			switch {
 			case err == nil:
+				// Not inherited, so that it is another time for each.
+				_ = unix.SetsockoptInt(n, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepalive.Idle().Seconds()))
 				c = &accepted{fd: n, remote: tcpAddress(from)}
 			case errors.Is(err, unix.EAGAIN):
 				return false

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel probes what is silent for longer than the relay's pings leave it,
-// and nothing has to be set on each connection.
+// The kernel probes what is silent for longer than the relay's pings leave it.
 func TestAcceptedConnectionsInherit(t *testing.T) {
 	// Of these, "[::]" takes IPv4 as well where a machine has no IPv6.
 	for _, address := range []string{"127.0.0.1:0", "[::]:0"} {
@@ -34,7 +33,6 @@ func TestAcceptedConnectionsInherit(t *testing.T) {
 		for _, o := range []struct{ level, name, want int }{
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
 		} {
@@ -46,4 +44,31 @@ func TestAcceptedConnectionsInherit(t *testing.T) {
 		require.NoError(t, err)
 		require.NotZero(t, flags&unix.O_NONBLOCK)
 	}
+}
+
+// Clients that came together are not probed together.
+func TestClientsAreProbedOneByOne(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	require.NoError(t, inherit(ln.(*net.TCPListener)))
+	file, err := ln.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	raw, err := file.SyscallConn()
+	require.NoError(t, err)
+	times := map[int]bool{}
+	for range 20 {
+		client, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		c, err := accept(raw)
+		require.NoError(t, err)
+		idle, err := unix.GetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, idle, 60)
+		require.Less(t, idle, 180)
+		times[idle] = true
+		_, _ = client.Close(), c.Close()
+	}
+	require.Greater(t, len(times), 10)
 }

@@ -146,19 +146,21 @@ func TestDead(t *testing.T) {
 	}
 	t.Run("neither", func(t *testing.T) {
 		// The limit is far above what a busy machine delays an answer by.
-		s := newRig(t, func(o *relay.Options) { o.Ping, o.Dead = 16*time.Millisecond, 5*time.Second }).session()
+		const dead = 3 * time.Second
+		s := newRig(t, func(o *relay.Options) { o.Ping, o.Dead = 16*time.Millisecond, dead }).session()
 		go answers(s.client, true, silent)
 		go answers(s.worker, false, silent)
-		looked(t, s, 20)
+		outlived(t, s, dead)
 		require.Zero(t, s.ends.Load())
 	})
 }
 
-// looked waits until the keeper has looked so many times more.
-func looked(t *testing.T, s *session, times uint32) {
+// outlived waits until the keeper would have given a side up for dead that owed an
+// answer when it looked next.
+func outlived(t *testing.T, s *session, dead time.Duration) {
 	t.Helper()
-	from := s.Looks()
-	require.Eventually(t, func() bool { return s.Looks() >= from+times }, patience, time.Millisecond)
+	enough := s.Looks() + s.LooksDuring(dead)*5/4
+	require.Eventually(t, func() bool { return s.Looks() >= enough || s.ends.Load() > 0 }, patience, time.Millisecond)
 }
 
 // TestI8NotDead leaves a side to the stall limit that takes nothing and says
@@ -176,7 +178,7 @@ func TestI8NotDead(t *testing.T) {
 				_, _ = s.worker.Write(frame(fin|binaryMessage, noise(1, size), false))
 				answers(s.worker, false, func(byte, []byte) {})
 			}()
-			looked(t, s, 64) // twice that long
+			outlived(t, s, time.Second)
 			require.Zero(t, s.ends.Load(), "it was given up")
 			r := bufio.NewReader(s.client)
 			_ = s.client.SetReadDeadline(time.Now().Add(patience))

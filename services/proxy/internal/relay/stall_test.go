@@ -50,7 +50,7 @@ func TestI8Stalled(t *testing.T) {
 	for _, w := range all {
 		require.Eventually(t, func() bool { return w.s.BlockedFrom(w.from) }, patience, time.Millisecond)
 	}
-	looked(t, all[0].s, 160) // longer than Dead
+	outlived(t, all[0].s, 2*time.Second)
 	for _, w := range all {
 		require.Zero(t, w.s.ends.Load(), "it was given up")
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -95,13 +96,18 @@ func (g *Gate) Addr() *net.TCPAddr {
 func (g *Gate) Name() string { return "gate" }
 
 // keepAlive finds a peer that is gone without a word while nothing is under way,
-// together with limitSilence.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3}
+// together with limitSilence. Each worker waits for another time, because the kernel
+// sends all probes of the same two seconds at once, and where a machine has a
+// thousand sessions drops those that are too many.
+func keepAlive() net.KeepAliveConfig {
+	idle := 20 + rand.IntN(20) //nolint:gosec // no secret
+	return net.KeepAliveConfig{Enable: true, Idle: time.Duration(idle) * time.Second, Interval: 10 * time.Second, Count: 3}
+}
 
 // Listen opens the port: before anything else is done, because it may be in
 // use, and because its number may have been left to the system.
 func (g *Gate) Listen(ctx context.Context) error {
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive()}
 	l, err := lc.Listen(ctx, "tcp", g.o.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w (set another address with --listen or PWDIST_LISTEN)", g.o.Listen, err)

@@ -43,37 +43,28 @@ func (w *world) newProxy(h host) *proxy {
 		}
 	})
 	due := time.NewTimer(0)
-	w.all.Go(func() { p.keep(due) })
-	w.all.Go(func() { p.reapWhen(due) })
+	// Apart, because to reap what a dead proxy left can take longer than a lease
+	// where the machine is busy.
+	w.all.Go(func() {
+		tick := time.NewTicker(w.o.Heartbeat)
+		defer tick.Stop()
+		p.on(tick.C, due, p.beat)
+	})
+	w.all.Go(func() { p.on(due.C, due, p.reap) })
 	return p
 }
 
-// keep renews the lease. It has a goroutine of its own: to reap what a dead proxy
-// left can take longer than a lease where the machine is busy.
-func (p *proxy) keep(due *time.Timer) {
-	tick := time.NewTicker(p.w.o.Heartbeat)
-	defer tick.Stop()
+// on takes a turn whenever there is something on the channel, until the proxy dies,
+// and has the next reaping wait for what the turn says.
+func (p *proxy) on(c <-chan time.Time, due *time.Timer, turn func() time.Duration) {
 	for {
 		select {
 		case <-p.end:
 			return
 		case <-p.w.stop:
 			return
-		case <-tick.C:
-			p.schedule(due, p.beat())
-		}
-	}
-}
-
-func (p *proxy) reapWhen(due *time.Timer) {
-	for {
-		select {
-		case <-p.end:
-			return
-		case <-p.w.stop:
-			return
-		case <-due.C:
-			p.schedule(due, p.reap())
+		case <-c:
+			p.schedule(due, turn())
 		}
 	}
 }
