@@ -71,3 +71,10 @@ func (s *Session) Ping() {
 		s.dirs[i].run()
 	}
 }
+
+// HasTimer tells whether the session has one of its own.
+func (s *Session) HasTimer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.linger != nil
+}
