@@ -71,6 +71,8 @@ func (e *Refused) Error() string {
 const (
 	maxHead = 16 << 10
 	maxBody = 8 << 10
+	// maxInterim is how many answers may say that the answer is still to come.
+	maxInterim = 8
 )
 
 // Dialer connects to workers.
@@ -109,11 +111,7 @@ func handshake(c net.Conn, g state.Grant, u Upgrade) (*Conn, error) {
 		return nil, err
 	}
 	r := bufio.NewReaderSize(c, 4096)
-	head, err := readHead(r)
-	if err != nil {
-		return nil, fmt.Errorf("reading the worker's answer: %w", err)
-	}
-	status, err := statusOf(head)
+	head, status, err := readAnswer(r)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +136,21 @@ func request(g state.Grant, u Upgrade) []byte {
 	}
 	b.WriteString("\r\n")
 	return b.Bytes()
+}
+
+// readAnswer reads the head of the answer, without interim ones (RFC 9110, section
+// 15.2), which whatever is between proxy and worker may send first.
+func readAnswer(r *bufio.Reader) (head []byte, status int, err error) {
+	for range 1 + maxInterim {
+		if head, err = readHead(r); err != nil {
+			return nil, 0, fmt.Errorf("reading the worker's answer: %w", err)
+		}
+		status, err = statusOf(head)
+		if err != nil || status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
+			return head, status, err
+		}
+	}
+	return nil, 0, errors.New("the worker does not come to an answer")
 }
 
 func readHead(r *bufio.Reader) ([]byte, error) {

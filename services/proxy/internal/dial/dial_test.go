@@ -154,6 +154,26 @@ func TestSwitchedWithEarlyBytes(t *testing.T) {
 	}
 }
 
+// An answer may come behind others that only say that it will.
+func TestInterimAnswers(t *testing.T) {
+	t.Parallel()
+	const interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+	for name, answer := range map[string]string{"before the upgrade": switched, "before a refusal": "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := answers(t, interim+answer, true).dial(t, dial.Upgrade{})
+			if answer != switched {
+				no, ok := errors.AsType[*dial.Refused](err)
+				require.True(t, ok, "got %v", err)
+				require.Equal(t, 404, no.Status)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, switched, string(c.Head))
+		})
+	}
+}
+
 func TestConnectionOutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	w := answers(t, switched, false)
@@ -236,6 +256,8 @@ func TestNoAnswerOfAWorker(t *testing.T) {
 		"nothing":           {answer: "", text: "reading the worker's answer: unexpected EOF", is: io.ErrUnexpectedEOF},
 		"head cut off": {answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso", text: "reading the worker's answer: unexpected EOF",
 			is: io.ErrUnexpectedEOF},
+		"nothing but interim answers": {answer: strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 100),
+			text: "the worker does not come to an answer"},
 		"head of many lines": {answer: "HTTP/1.1 101 S\r\n" + strings.Repeat("X-A: b\r\n", 2500) + "\r\n",
 			text: "reading the worker's answer: the answer's head is longer than 16384 bytes"},
 		"head of one long line": {answer: "HTTP/1.1 101 S\r\nX-A: " + strings.Repeat("b", 17_000),

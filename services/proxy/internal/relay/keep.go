@@ -229,6 +229,17 @@ func (d *dir) onlyPongs(b []byte) bool {
 			return false
 		}
 	}
-	d.src.unanswered.Add(-int32(len(b) / size)) //nolint:gosec // few
+	d.src.answered(int32(len(b) / size)) //nolint:gosec // few
 	return true
+}
+
+// answered takes back so many pings. More answers than that are none in advance, or
+// their sender could fall silent for as many pings.
+func (l *leg) answered(n int32) {
+	for {
+		owed := l.unanswered.Load()
+		if l.unanswered.CompareAndSwap(owed, max(0, owed-n)) {
+			return
+		}
+	}
 }

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"io"
 	"net"
@@ -153,6 +154,16 @@ func TestDead(t *testing.T) {
 		outlived(t, s, dead)
 		require.Zero(t, s.ends.Load())
 	})
+}
+
+// TestAnswersInAdvance finds a client that answers more pings than it was sent, and
+// then no more.
+func TestAnswersInAdvance(t *testing.T) {
+	s := newRig(t, func(o *relay.Options) { o.Ping, o.Dead = 16*time.Millisecond, 64*time.Millisecond }).session()
+	go answers(s.worker, false, func(byte, []byte) {})
+	_ = read(t, s.client, len(ownPing(false)))
+	write(t, s.client, bytes.Repeat(append([]byte{fin | pong, 0x80 | byte(len(pingText)), 0, 0, 0, 0}, pingText...), 3000))
+	require.Equal(t, relay.ReasonClient, s.ended().Reason)
 }
 
 // outlived waits until the keeper would have given a side up for dead that owed an
