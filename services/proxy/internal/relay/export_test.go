@@ -59,7 +59,7 @@ func (s *Session) Watching() [2]*nbio.Conn {
 
 // LooksDuring is how often the keeper looks at the session in so long a time, if
 // nothing delays it.
-func (s *Session) LooksDuring(d time.Duration) uint32 { return uint32(d / s.relay.options.look()) } //nolint:gosec // few
+func (s *Session) LooksDuring(d time.Duration) uint32 { return uint32(d / s.relay.options.look()) }
 
 // Looks is how often the keeper has looked at the session.
 func (s *Session) Looks() uint32 { return s.looks.Load() }

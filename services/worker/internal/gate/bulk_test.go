@@ -71,7 +71,7 @@ func pourFrame(w io.Writer, masked bool, progress chan<- int) error {
 	block := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(block)
 	for i := range hugeMessage / len(block) {
-		binary.BigEndian.PutUint64(block, uint64(i)) //nolint:gosec // not negative
+		binary.BigEndian.PutUint64(block, uint64(i))
 		if _, err := w.Write(block); err != nil {
 			return err
 		}
