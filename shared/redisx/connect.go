@@ -51,9 +51,9 @@ type Options struct {
 	// little with Redis.
 	SmallBuffers bool
 	Log          *zap.Logger
-	// OnHealth is told when Redis becomes unreachable, with a reason, and when
-	// it is back. Calls come one at a time and only on a change; the first is
-	// about the first attempt to connect.
+	// OnHealth is told when Redis becomes unreachable or refuses writes, with a
+	// reason, and when all is well again. Calls come one at a time and only on a
+	// change; the first is about the first attempt to connect.
 	OnHealth func(ok bool, why string)
 }
 
@@ -100,7 +100,7 @@ func Connect(ctx context.Context, o Options) (rueidis.Client, error) {
 			return nil, err
 		}
 		wait := retry.wait()
-		why := "cannot reach Redis at " + a.String() + ": " + reason(err)
+		why := describe("cannot reach", a, err)
 		o.Log.Warn(why + "; trying again in " + roundUp(wait).String())
 		if !failed {
 			o.OnHealth(false, why)
@@ -178,6 +178,10 @@ func checkServer(ctx context.Context, a address, client rueidis.Client) error {
 		return setupf(nil, "at %s is a Redis Sentinel; give the URL of the Redis itself", a)
 	case isReplica(hello):
 		return errReplica
+	}
+	err = client.Do(ctx, client.B().Eval().Script(tryWrite).Numkeys(0).Build()).Error()
+	if _, refused := WriteRefusal(err); refused {
+		return fmt.Errorf("try to write: %w", err)
 	}
 	return nil
 }

@@ -68,13 +68,6 @@ func classify(a address, err error) error {
 	return err
 }
 
-// isReply reports whether err is what Redis answered, not a failure to get an
-// answer.
-func isReply(err error) bool {
-	var re *rueidis.RedisError
-	return errors.As(err, &re)
-}
-
 func hasAnyPrefix(s string, prefixes ...string) bool {
 	for _, p := range prefixes {
 		if strings.HasPrefix(s, p) {

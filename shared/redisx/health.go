@@ -60,25 +60,34 @@ type pinger struct {
 }
 
 func (p pinger) run(ctx context.Context) {
-	up := true
+	up, refused := true, ""
 	for pause(ctx, pingGap) {
 		err := p.ping(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if (err == nil) == up {
+		// What is no answer to one is a refusal of writes to the next, when Redis
+		// comes back on a full disk.
+		why, _ := WriteRefusal(err)
+		if (err == nil) == up && why == refused {
 			continue
 		}
-		up = err == nil
-		p.pulse.set(up)
-		if up {
+		before := refused
+		refused = why
+		if (err == nil) != up {
+			up = err == nil
+			p.pulse.set(up)
+		}
+		switch {
+		case up && before != "":
+			p.Log.Info("Redis takes writes again", zap.Stringer("redis", p.address))
+		case up:
 			p.Log.Info("Redis is reachable again", zap.Stringer("redis", p.address))
-			p.OnHealth(true, "")
-			continue
+		default:
+			why = describe("lost", p.address, err)
+			p.Log.Warn(why + "; trying again until it is back")
 		}
-		why := "lost Redis at " + p.address.String() + ": " + reason(err)
-		p.Log.Warn(why + "; trying again until it is back")
-		p.OnHealth(false, why)
+		p.OnHealth(up, why)
 	}
 }
 
@@ -93,7 +102,7 @@ func (p pinger) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	b := p.client.B()
-	got := p.client.DoMulti(ctx, b.Ping().Build(), b.Arbitrary("HELLO").Build())
+	got := p.client.DoMulti(ctx, b.Ping().Build(), b.Arbitrary("HELLO").Build(), b.Eval().Script(tryWrite).Numkeys(0).Build())
 	err := got[0].Error()
 	if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "NOPERM") {
 		err = nil
@@ -109,5 +118,8 @@ func (p pinger) ping(ctx context.Context) error {
 		_ = p.client.Do(ctx, b.Arbitrary("QUIT").Build()).Error() // the next ping tells
 		return errReplica
 	}
-	return nil
+	if _, refused := WriteRefusal(got[2].Error()); refused {
+		return got[2].Error()
+	}
+	return nil // any other answer says nothing about writes
 }

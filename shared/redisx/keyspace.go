@@ -38,7 +38,7 @@ func EnsureNotifications(ctx context.Context, client rueidis.Client, probeKey st
 	for {
 		configured := turnOn(ctx, client)
 		err := configured
-		if err == nil || isReply(err) {
+		if err == nil || IsReply(err) {
 			err = canary(ctx, client, probeKey)
 		}
 		switch {

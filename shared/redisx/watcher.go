@@ -83,7 +83,7 @@ func (w *Watcher) session(ctx context.Context, pulse *pulse, confirmed func()) e
 	}
 	defer s.close()
 	if err := turnOn(ctx, s.client); err != nil {
-		if !isReply(err) {
+		if !IsReply(err) {
 			return err
 		}
 		// Not ours to set, then: EnsureNotifications has proved at the start
