@@ -177,7 +177,7 @@ func rows() []Row {
 			"Try again later, wait longer with ?timeout=, or have the operator add workers."),
 		draining,
 		later(RedisUnavailable, http.StatusServiceUnavailable, 2*time.Second,
-			"The pool cannot reach its Redis, so it cannot assign new sessions. Running sessions go on.",
+			"The pool cannot use its Redis, so it cannot assign new sessions. Running sessions go on.",
 			"Try again in a moment. If it keeps happening, the operator should check Redis."),
 		later(OutOfDescriptors, http.StatusServiceUnavailable, time.Second,
 			"This proxy has as many connections open as the system lets it have.",

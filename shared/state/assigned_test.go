@@ -20,7 +20,7 @@ func TestCheckKnowsOnlyWhatMayStart(t *testing.T) {
 	}
 	require.False(t, check("s1", "w1", 1), "nobody asked for it")
 
-	_, err := p.ProxyHeartbeat(ctx, "p1")
+	_, err := p.ProxyHeartbeat(ctx, "p1", "")
 	require.NoError(t, err)
 	_, err = p.Join(ctx, state.JoinRequest{Worker: state.Worker{ID: "w1", Endpoint: "127.0.0.1:1", Browser: "chromium", Playwright: "1.65.1", Slots: 1}, State: state.Ready, Number: 1})
 	require.NoError(t, err)

@@ -195,7 +195,7 @@ func TestAnotherReleaseKeepsOut(t *testing.T) {
 	p.proxyBeat("p1")
 	before := p.dump()
 	require.NoError(t, p.do("SET", p.k.Schema(), "0").Error())
-	_, err := p.ProxyHeartbeat(ctx, "p2")
+	_, err := p.ProxyHeartbeat(ctx, "p2", "")
 	require.ErrorIs(t, err, state.ErrSchema)
 	require.ErrorContains(t, err, "schema 0")
 	require.ErrorContains(t, err, "this release has "+state.Schema)

@@ -255,7 +255,7 @@ func (w *world) fence(t *rapid.T) {
 		"retire":          func() error { _, err := p.Retire(ctx, "w1", state.RetireDrain, 1e9); return err },
 		"leave":           func() error { _, err := p.Leave(ctx, "w1", state.RetireDrain, 1e9, true); return err },
 		"reap":            func() error { _, _, err := p.Reap(ctx, 10); return err },
-		"proxy_heartbeat": func() error { _, err := p.ProxyHeartbeat(ctx, "p1"); return err },
+		"proxy_heartbeat": func() error { _, err := p.ProxyHeartbeat(ctx, "p1", ""); return err },
 	}
 	script := pick(t, "script", sorted(calls), func(string) bool { return true })
 	require.ErrorIs(t, calls[script](), state.ErrSchema)
@@ -325,7 +325,7 @@ func (w *world) goHome(t *rapid.T) {
 		for _, p := range w.proxies {
 			if !p.dead {
 				w.run(call{script: "proxy_heartbeat", proxy: p.ID, ends: p.ends}, func() {
-					_, err := w.p.ProxyHeartbeat(ctx, p.ID, p.ends...)
+					_, err := w.p.ProxyHeartbeat(ctx, p.ID, p.heeded, p.ends...)
 					require.NoError(t, err)
 				})
 				p.ends = nil

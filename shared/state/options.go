@@ -17,7 +17,7 @@ type Options struct {
 
 	MaxClasses  int // distinct demands that may wait at one time
 	MaxFlavours int // distinct kinds of workers in one pool
-	MaxSkipped  int // waiting clients of dead proxies that a call may end on its way to one that lives
+	MaxSkipped  int // sessions of somebody who is gone that a call may end on its way to what it is about
 }
 
 // DefaultOptions returns the documented defaults.

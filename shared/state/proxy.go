@@ -12,21 +12,29 @@ import (
 type ProxyReply struct {
 	Meta
 	// New tells that the pool did not know the proxy: it is its first
-	// heartbeat, or it was away for longer than its lease.
+	// heartbeat, or it was away for longer than its lease, and what waited there
+	// may have been ended. It is told until a heartbeat names this reply.
 	New bool
+	// Told names the reply where it says so.
+	Told string
 	// Next is the time until the pool's first deadline, 0 when it has passed,
 	// negative when there is none. Somebody calls Reap then.
 	Next time.Duration
 }
 
-// ProxyHeartbeat renews a proxy's lease. ends are active sessions whose
-// connection the proxy saw ending, in case their worker could not say so.
-func (s *Store) ProxyHeartbeat(ctx context.Context, proxy string, ends ...End) (ProxyReply, error) {
+// ProxyHeartbeat renews a proxy's lease. heeded is Told of the last reply, if
+// the proxy has done something about it, empty at first. ends are active sessions
+// whose connection the proxy saw ending, in case their worker could not say so.
+func (s *Store) ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends ...End) (ProxyReply, error) {
 	k := s.keys
 	sent := time.Now()
-	m, got, err := s.run(ctx, "proxy_heartbeat", s.dispatching(k.Changed(), k.Recycling(), k.Fading(), k.Inbox(proxy)), proxy, s.ends(ends))
+	m, got, err := s.run(ctx, "proxy_heartbeat", s.dispatching(k.Changed(), k.Recycling(), k.Fading(), k.Inbox(proxy)), proxy, s.ends(ends), heeded)
 	s.clock.heard(sent, got.at(2))
-	return ProxyReply{Meta: m, New: got.at(0) == "new", Next: next(got.at(1))}, err
+	r := ProxyReply{Meta: m, New: got.at(0) == "new", Next: next(got.at(1))}
+	if r.New {
+		r.Told = got.at(2)
+	}
+	return r, err
 }
 
 // Reap ends what nobody is left to end, at most batch sessions in one call,

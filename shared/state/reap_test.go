@@ -33,6 +33,35 @@ func TestProxyHeartbeat(t *testing.T) {
 	require.False(t, p.proxyBeat("p1").New)
 }
 
+// A proxy that was taken for dead is told so until it has heard it, whatever
+// reply is lost, and then no more.
+func TestProxyIsToldUntilItHears(t *testing.T) {
+	p := newPool(t)
+	beat := func(heeded string) state.ProxyReply {
+		r, err := p.ProxyHeartbeat(ctx, "p1", heeded)
+		require.NoError(t, err)
+		return r
+	}
+	require.True(t, beat("").New)
+	require.True(t, beat("").New, "the first reply was lost")
+	last := beat("")
+	for name, happens := range map[string]func(){
+		"it was reaped":                    func() { p.expire(p.k.Proxies(), "p1"); p.reap(10) },
+		"it was late":                      func() { p.expire(p.k.Proxies(), "p1") },
+		"another call has met it since":    func() { p.expire(p.k.Proxies(), "p1"); p.reap(10); p.acquire("s1") },
+		"the clock was set back meanwhile": func() { p.lastSeen(-time.Hour) },
+	} {
+		require.False(t, beat(last.Told).New)
+		known := beat(last.Told)
+		require.False(t, known.New, "that it is known may be lost without harm")
+		happens()
+		lost := beat(known.Told)
+		require.True(t, lost.New, name)
+		last = beat(known.Told)
+		require.True(t, last.New, "%s, and the reply was lost", name)
+	}
+}
+
 func TestReapStartLease(t *testing.T) {
 	p := newPool(t)
 	p.join(worker("w1", 1))

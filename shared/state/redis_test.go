@@ -46,9 +46,10 @@ type pool struct {
 	last   string        // stream id of the last event that was read
 	log    []event.Event // all events since the last reset, as far as read
 	fold   event.State
-	told   map[string]int  // how often the end of a session was told, by session
-	parked map[string]bool // workers that lost their place among the free before time stood still
-	over   map[string]bool // workers that a failover may have left with more sessions than slots
+	told   map[string]int    // how often the end of a session was told, by session
+	parked map[string]bool   // workers that lost their place among the free before time stood still
+	heeded map[string]string // by proxy, the last reply to a heartbeat
+	over   map[string]bool   // workers that a failover may have left with more sessions than slots
 }
 
 func options(change ...func(*state.Options)) state.Options {
@@ -78,7 +79,7 @@ func openPool(t fataler, c rueidis.Client, o state.Options) *pool {
 	require.NoError(t, err)
 	s, err := state.New(c, k, o, nil)
 	require.NoError(t, err)
-	return &pool{t: t, c: c, k: k, Store: s, last: "0", told: map[string]int{}, parked: map[string]bool{}, over: map[string]bool{}}
+	return &pool{t: t, c: c, k: k, Store: s, last: "0", told: map[string]int{}, parked: map[string]bool{}, over: map[string]bool{}, heeded: map[string]string{}}
 }
 
 // do runs a plain command.
@@ -213,8 +214,9 @@ func (p *pool) leave(worker, reason string, force bool, ends ...state.End) int {
 
 func (p *pool) proxyBeat(proxy string, ends ...state.End) state.ProxyReply {
 	p.t.Helper()
-	r, err := p.ProxyHeartbeat(ctx, proxy, ends...)
+	r, err := p.ProxyHeartbeat(ctx, proxy, p.heeded[proxy], ends...)
 	require.NoError(p.t, err)
+	p.heeded[proxy] = r.Told
 	return r
 }
 
@@ -233,7 +235,7 @@ func (p *pool) expire(key, member string) {
 		d := p.dump()
 		for name := range leases(p.Options()) {
 			for other, till := range d.zset[name] {
-				require.NoError(p.t, p.do("ZADD", p.k.Prefix()+name, "XX", strconv.FormatFloat(till, 'f', 0, 64), other).Error())
+				require.NoError(p.t, p.do("ZADD", p.k.Prefix()+name, "XX", strconv.FormatFloat(till, 'f', -1, 64), other).Error())
 			}
 		}
 		require.NoError(p.t, p.do("DEL", p.k.Resumed()).Error())

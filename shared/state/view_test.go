@@ -205,8 +205,8 @@ func (v *view) worker(c call, e event.Event) string {
 		return "nothing changed"
 	case was == "retiring":
 		return "retiring is for good"
-	case w.state == "suspect" && (c.script != "reassign" || !own || was != "ready"):
-		return "only a failed dial makes a ready worker suspect"
+	case w.state == "suspect" && was != "ready" || w.state == "suspect" && !(c.script == "reassign" && own) && !(c.script == "join" && !own && w.endpoint == c.endpoint):
+		return "only a failed dial, or a new boot, makes a ready worker suspect"
 	case w.state != "suspect" && !own:
 		return "only a worker itself tells of its health"
 	case w.state == "retiring" && !slices.Contains([]string{"retire", "heartbeat", "join"}, c.script):
@@ -325,7 +325,8 @@ func (v *view) mayEnd(c call, id string, s *seenSession, reason string) string {
 		if s.worker == c.worker && c.script != "leave" && !c.serving[id] && s.beat < c.number {
 			return ""
 		}
-		if c.script == "join" && s.worker != c.worker && v.workers[s.worker] == nil && reason == "worker_lost" {
+		if w := v.workers[s.worker]; c.script == "join" && s.worker != c.worker && reason == "worker_lost" &&
+			(w == nil || w.endpoint == c.endpoint && w.state != "ready") {
 			return "" // of the boot that was on this endpoint
 		}
 	case "reap":

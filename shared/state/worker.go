@@ -85,8 +85,20 @@ type JoinReply struct {
 	Ended []string
 }
 
-// Join brings a worker into the fleet, or back into it after Redis lost it.
+// Join brings a worker into the fleet, or back into it after Redis lost it. The
+// sessions of the worker that was at its endpoint before end first, in batches.
 func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
+	for {
+		reply, more, err := s.join(ctx, r)
+		if err != nil || !more {
+			return reply, err
+		}
+	}
+}
+
+// join makes one call. With more, it has ended as many sessions as one call may
+// and is to be made again.
+func (s *Store) join(ctx context.Context, r JoinRequest) (reply JoinReply, more bool, err error) {
 	flavour, facts := r.Flavour().encode()
 	type serving struct {
 		Session string `json:"session"`
@@ -111,8 +123,10 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 			k.Worker(r.ID), k.Held(r.ID), k.Members(flavour), k.Left(r.ID)),
 		r.ID, r.Endpoint, flavour, facts, r.Browser, r.BrowserVersion, r.Playwright, strings.Join(r.Isolation, ","), labels(r.Labels),
 		itoa(r.Slots), itoa(r.Lifetime), string(r.State), i64(r.Number), itoa(r.Served), flag(r.Rejoin), string(sessions))
-	reply := JoinReply{Meta: m}
+	reply.Meta = m
 	switch got.at(0) {
+	case "more":
+		more = true
 	case "replaced":
 		reply.Replaced = got.at(1)
 	case "flavours":
@@ -123,7 +137,7 @@ func (s *Store) Join(ctx context.Context, r JoinRequest) (JoinReply, error) {
 		s.clock.heard(sent, got.at(1))
 		reply.Ended = got.from(2)
 	}
-	return reply, err
+	return reply, more, err
 }
 
 // Beat is one numbered snapshot of a worker.

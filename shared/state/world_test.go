@@ -41,7 +41,7 @@ type process struct {
 	serving  map[string]connection
 	ends     []state.End // to be reported with the next heartbeat
 	joined   delayed     // the last join that it sent
-	missed   bool        // of a proxy: it was told that it had been taken for dead, and did not hear it
+	heeded   string      // of a proxy: the last reply to a heartbeat that it has heeded
 }
 
 type connection struct {
@@ -233,17 +233,17 @@ func (w *world) newProxy() {
 }
 
 func (w *world) proxyBeat(t *rapid.T, p *process) {
-	ends := p.ends
-	lapsed := false
+	ends, heeded := p.ends, p.heeded // as they are when the call is sent
+	lapsed, told := false, ""
 	if !w.send(t, call{script: "proxy_heartbeat", proxy: p.ID, ends: ends}, func() {
-		r, err := w.p.ProxyHeartbeat(ctx, p.ID, ends...)
+		r, err := w.p.ProxyHeartbeat(ctx, p.ID, heeded, ends...)
 		require.NoError(w.t, err)
 		w.saw("proxy_heartbeat", map[bool]string{true: "new", false: "known"}[r.New], some(len(ends), "reports ends"))
-		lapsed = lapsed || r.New
+		lapsed, told = r.New, r.Told
 	}) {
-		p.missed = p.missed || lapsed
 		return
 	}
+	p.heeded = told
 	p.ends = p.ends[len(ends):]
 	for _, e := range ends {
 		if s := w.last.hash["session:"+e.Session]; s["state"] == "active" && s["proxy"] == p.ID {
@@ -254,7 +254,6 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 		w.waits(p)
 		return
 	}
-	p.missed = false
 	for _, c := range w.clients {
 		if c.proxy == p && (c.phase == "waiting" || c.phase == "granted") {
 			c.phase = "asking" // until it is answered
@@ -266,7 +265,7 @@ func (w *world) proxyBeat(t *rapid.T, p *process) {
 // waits checks that whoever waits by what a proxy knows does wait: when its
 // heartbeat is answered as usual, all that happened to them is in its inbox.
 func (w *world) waits(p *process) {
-	if w.lossy || p.missed {
+	if w.lossy {
 		return
 	}
 	w.inbox(p)

@@ -7,6 +7,8 @@
 --       13 heartbeat number  14 sessions it has served  15 '1' when it was joined before
 --       16 active sessions (JSON array of {session, proxy, attempt, age, name, labels, token, client, nonce})
 -- reply {epoch, rev, 'ok', time in ms, sessions of the list that have ended ...}
+--       {epoch, rev, 'more'} when the worker before on this endpoint left so many sessions that the
+--       call has to be made again
 --       {epoch, rev, 'replaced', worker} when a later boot has taken the endpoint
 --       {epoch, rev, 'flavours', limit} when the pool has as many flavours as it may
 --       {epoch, rev, 'stale', last number} when a heartbeat or the worker's end has overtaken the call
@@ -37,12 +39,23 @@ end
 if other and other ~= id then
   -- One endpoint is one process: its earlier boot is gone, and so are the sessions of that.
   -- One that is assigned but did not start is moved by its proxy, whose dial fails.
-  local O = worker(other)
-  if O then remove(O, 'worker.lost', call('ZSCORE', P .. 'beats', other) or '0', 'replaced') end
+  -- In batches, so that no call holds Redis for long; it goes with the last of them, and until
+  -- then gets no new ones.
+  local O, lost = worker(other), {}
   for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. other)) do
     local S = session(sid)
-    if S and S.state == 'active' then finish(S, 'worker_lost') end
+    if S and S.state == 'active' then lost[#lost + 1] = S end
+    if #lost > MAX_SKIPPED then break end
   end
+  local more, beat = #lost > MAX_SKIPPED, call('ZSCORE', P .. 'beats', other) or '0'
+  if O and not more then
+    remove(O, 'worker.lost', beat, 'replaced')
+  elseif O and O.state == 'ready' then
+    set_state(O, 'suspect', beat, 'replaced')
+    withdraw(other, O.flavour)
+  end
+  for i = 1, math.min(#lost, MAX_SKIPPED) do finish(lost[i], 'worker_lost') end
+  if more then return { EPOCH, REV, 'more' } end
 end
 
 local W = before or { id = id, state = ARGV[12], flavour = ARGV[3], slots = ARGV[10], lifetime = ARGV[11],

@@ -96,7 +96,7 @@ func (r *rig) assigner() func() ([]string, error) {
 	store, err := state.New(client, pool, state.DefaultOptions(), nil)
 	require.NoError(r.tb, err)
 	const proxy = "load"
-	_, err = store.ProxyHeartbeat(r.tb.Context(), proxy)
+	_, err = store.ProxyHeartbeat(r.tb.Context(), proxy, "")
 	require.NoError(r.tb, err)
 	return func() ([]string, error) {
 		got, err := store.Acquire(r.tb.Context(), state.Request{Session: rand.Text(), Proxy: proxy, Demand: state.Demand{Browser: "chromium"}})

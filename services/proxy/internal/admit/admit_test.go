@@ -161,7 +161,7 @@ func TestOlderGrantIsIgnored(t *testing.T) {
 	a.reassign(g)
 	p.waitFor("s1") // w1 is suspect now, and there is no other
 
-	r, err := p.ProxyHeartbeat(t.Context(), "p1")
+	r, err := p.ProxyHeartbeat(t.Context(), "p1", "")
 	require.NoError(t, err)
 	x.Notice(state.Notice{Epoch: r.Epoch, Session: "s1", Granted: true, Grant: g})
 	x.Notice(state.Notice{Epoch: r.Epoch, Session: "nobody's", Granted: true, Grant: g})
@@ -229,7 +229,7 @@ func TestCancelThatFailsIsSaidLater(t *testing.T) {
 	ways := map[string]func(*proxy){
 		"when Redis is back":      func(x *proxy) { x.SetHealth(false); x.SetHealth(true) },
 		"at the end":              func(x *proxy) { require.NoError(x.t, x.Flush(x.t.Context())) },
-		"with the next heartbeat": func(x *proxy) { x.heartbeat(x.t.Context(), true) },
+		"with the next heartbeat": func(x *proxy) { x.heartbeat(x.t.Context(), false) },
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {

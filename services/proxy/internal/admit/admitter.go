@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
@@ -25,7 +26,7 @@ type Store interface {
 	Reassign(ctx context.Context, session, worker string, attempt int) (state.Standing, error)
 	Cancel(ctx context.Context, session, proxy, reason string) (state.Phase, error)
 	Finish(ctx context.Context, by state.Side, who string, ends ...state.End) error
-	ProxyHeartbeat(ctx context.Context, proxy string, ends ...state.End) (state.ProxyReply, error)
+	ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends ...state.End) (state.ProxyReply, error)
 	Reap(ctx context.Context, batch int) (ended int, until time.Duration, err error)
 }
 
@@ -37,10 +38,18 @@ type Options struct {
 	Log        *zap.Logger
 	// RedisError counts failed calls; it may be nil.
 	RedisError func()
+	// Standing is told, with every heartbeat that Redis answers, whether it was
+	// taken, and if not, why; it may be nil.
+	Standing func(ok bool, why string)
 }
 
-// callTimeout bounds one call, so that a frozen Redis is noticed.
-const callTimeout = 3 * time.Second
+const (
+	// callTimeout bounds one call, so that a frozen Redis is noticed.
+	callTimeout = 3 * time.Second
+	// cancelTime is for how long a client is kept waiting for its no, so that it
+	// is out of the queue when it hears it.
+	cancelTime = 500 * time.Millisecond
+)
 
 // Admitter keeps the tickets of one proxy.
 type Admitter struct {
@@ -51,6 +60,7 @@ type Admitter struct {
 	tickets  map[string]*Ticket
 	order    uint64
 	epoch    string
+	heeded   string      // the last heartbeat's reply after which all was done that it asked for
 	cancels  []cancelled // that could not be said yet
 	ends     []end       // seen by this proxy, for its next heartbeat
 	draining chan struct{}
@@ -73,6 +83,9 @@ func New(store Store, o Options) *Admitter {
 	close(healthy)
 	if o.RedisError == nil {
 		o.RedisError = func() {}
+	}
+	if o.Standing == nil {
+		o.Standing = func(bool, string) {}
 	}
 	return &Admitter{store: store, o: o, tickets: map[string]*Ticket{}, draining: make(chan struct{}), healthy: healthy,
 		resync: make(chan struct{}, 1)}
@@ -124,6 +137,17 @@ func (a *Admitter) SetHealth(ok bool) {
 			close(a.healthy)
 			a.wakeResync() // what could not be said can be said now
 		}
+	}
+}
+
+// trouble tells whether the failure of a call is one of Redis as a whole.
+func (a *Admitter) trouble(err error) bool {
+	select {
+	case <-a.health():
+		_, refused := redisx.WriteRefusal(err)
+		return refused
+	default:
+		return true
 	}
 }
 
@@ -183,19 +207,18 @@ func (a *Admitter) Ended(e state.End) {
 	a.ends = append(a.ends, end{e, time.Now()})
 }
 
-// cancel gives a session back. Where Redis is away it is kept for later, and
-// false returned.
-func (a *Admitter) cancel(session, reason string) bool {
-	ctx, done := context.WithTimeout(context.Background(), callTimeout)
+// cancel gives a session back. Where that fails it is kept for later.
+func (a *Admitter) cancel(session, reason string, limit time.Duration) error {
+	ctx, done := context.WithTimeout(context.Background(), limit)
 	defer done()
-	if _, err := a.store.Cancel(ctx, session, a.o.Proxy, reason); err != nil {
+	_, err := a.store.Cancel(ctx, session, a.o.Proxy, reason)
+	if err != nil {
 		a.o.RedisError()
 		a.mu.Lock()
 		a.cancels = append(a.cancels, cancelled{session, reason})
 		a.mu.Unlock()
-		return false
 	}
-	return true
+	return err
 }
 
 // Run sends heartbeats, reaps when the pool's next deadline comes, and brings
@@ -206,52 +229,75 @@ func (a *Admitter) Run(ctx context.Context) {
 	deadline := time.NewTimer(0)
 	stopTimer(deadline)
 	defer deadline.Stop()
-	known := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-beat.C:
-			next, back := a.heartbeat(ctx, known)
-			known = known || next >= 0 || back
-			if back {
-				a.requeue(ctx)
-			}
-			a.schedule(deadline, next)
+			a.schedule(deadline, a.heartbeat(ctx, false))
 		case <-deadline.C:
 			a.schedule(deadline, a.reap(ctx))
 		case <-a.resync:
-			a.flush(ctx)
-			a.requeue(ctx)
+			a.schedule(deadline, a.heartbeat(ctx, true))
 		}
 	}
 }
 
 // Beat sends one heartbeat now; the first makes the proxy known to the pool.
 func (a *Admitter) Beat(ctx context.Context) error {
-	_, err := a.store.ProxyHeartbeat(ctx, a.o.Proxy)
+	r, err := a.store.ProxyHeartbeat(ctx, a.o.Proxy, "")
+	if err == nil {
+		a.heed(r)
+	}
 	return err
 }
 
-// heartbeat returns the time until the pool's next deadline, and whether the
-// pool had forgotten this proxy.
-func (a *Admitter) heartbeat(ctx context.Context, known bool) (next time.Duration, back bool) {
+// heed notes that what a reply asked for is done.
+func (a *Admitter) heed(r state.ProxyReply) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.heeded = r.Told
+}
+
+// heartbeat returns the time until the pool's next deadline. If the pool had
+// forgotten this proxy, or in any case if asked to, it brings the waiting
+// clients back.
+func (a *Admitter) heartbeat(ctx context.Context, again bool) (next time.Duration) {
+	a.mu.Lock()
+	heeded := a.heeded
+	a.mu.Unlock()
 	ends := a.takeEnds(a.o.Heartbeat / 2)
 	c, done := context.WithTimeout(ctx, callTimeout)
 	defer done()
 	n := min(endsBatch, len(ends))
-	r, err := a.store.ProxyHeartbeat(c, a.o.Proxy, aged(ends[:n])...)
+	r, err := a.store.ProxyHeartbeat(c, a.o.Proxy, heeded, aged(ends[:n])...)
 	if err != nil {
 		a.o.RedisError()
 		a.putBack(ends)
-		if errors.Is(err, state.ErrSchema) {
-			a.o.Log.Error("heartbeat refused", zap.Error(err))
-		}
-		return -1, false
+		a.refused(err)
+		return -1
 	}
+	a.o.Standing(true, "")
 	_ = a.report(c, ends[n:]) // what failed is kept
 	a.flush(ctx)
-	return r.Next, known && r.New
+	if (again || r.New) && !a.requeue(ctx) {
+		return r.Next // the next heartbeat is told again
+	}
+	a.heed(r)
+	return r.Next
+}
+
+// refused tells of a heartbeat that Redis has answered and not taken. That Redis
+// does not answer is found by others, and sooner.
+func (a *Admitter) refused(err error) {
+	why, full := redisx.WriteRefusal(err)
+	switch {
+	case full:
+		a.o.Standing(false, "Redis refuses writes: "+why)
+	case errors.Is(err, state.ErrSchema), redisx.IsReply(err):
+		a.o.Log.Error("heartbeat refused", zap.Error(err))
+		a.o.Standing(false, "the pool refuses this proxy's heartbeat: "+err.Error())
+	}
 }
 
 // takeEnds takes the ends that are old enough for their worker to have had its say.
@@ -294,7 +340,7 @@ func (a *Admitter) flush(ctx context.Context) {
 	a.cancels = nil
 	a.mu.Unlock()
 	for i, c := range cancels {
-		if ctx.Err() == nil && a.cancel(c.session, c.reason) {
+		if ctx.Err() == nil && a.cancel(c.session, c.reason, callTimeout) == nil {
 			continue
 		}
 		// Each further one would only wait as long; cancel has kept this one.
@@ -332,8 +378,9 @@ func (a *Admitter) report(ctx context.Context, ends []end) error {
 	return nil
 }
 
-// requeue asks again for everybody who waits, the oldest first.
-func (a *Admitter) requeue(ctx context.Context) {
+// requeue asks again for everybody who waits, the oldest first, and tells
+// whether it came to the last one.
+func (a *Admitter) requeue(ctx context.Context) bool {
 	a.mu.Lock()
 	all := make([]*Ticket, 0, len(a.tickets))
 	for _, t := range a.tickets {
@@ -348,7 +395,7 @@ func (a *Admitter) requeue(ctx context.Context) {
 	})
 	for _, t := range all {
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 		if t.closed.Load() || !t.asked.Load() {
 			continue // its own first call is still on the way, and will find the new data set
@@ -360,12 +407,13 @@ func (a *Admitter) requeue(ctx context.Context) {
 		done()
 		if err != nil {
 			a.o.RedisError()
-			return // the next change of health or epoch starts anew
+			return false
 		}
 		t.tell(st)
 		if t.closed.Load() && !t.started.Load() {
 			// It left meanwhile, perhaps before this call made it known again.
-			a.cancel(r.Session, "cancelled")
+			_ = a.cancel(r.Session, "cancelled", callTimeout) // or later
 		}
 	}
+	return true
 }

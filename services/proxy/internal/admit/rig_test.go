@@ -75,11 +75,11 @@ func (b *broken) Finish(ctx context.Context, by state.Side, who string, ends ...
 	return b.Store.Finish(ctx, by, who, ends...)
 }
 
-func (b *broken) ProxyHeartbeat(ctx context.Context, proxy string, ends ...state.End) (state.ProxyReply, error) {
+func (b *broken) ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends ...state.End) (state.ProxyReply, error) {
 	if err := b.check("heartbeat"); err != nil {
 		return state.ProxyReply{}, err
 	}
-	return b.Store.ProxyHeartbeat(ctx, proxy, ends...)
+	return b.Store.ProxyHeartbeat(ctx, proxy, heeded, ends...)
 }
 
 // proxy is an admitter as a proxy has it: it sees the epoch of every reply and

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
@@ -136,12 +137,27 @@ func (t *Ticket) await(ctx context.Context, st state.Standing) (state.Grant, err
 		case <-t.a.draining:
 			return state.Grant{}, refusal.New(refusal.Draining, "")
 		case <-t.deadline.C:
-			return state.Grant{}, t.timedOut()
+			select {
+			case st = <-t.news:
+				t.deadline.Reset(0) // for what is not a grant
+			default:
+				return state.Grant{}, t.timedOut()
+			}
 		}
 	}
 }
 
+// timedOut takes a client out of the queue whose time is over, and says so. A
+// grant that is on its way is given back with that.
 func (t *Ticket) timedOut() error {
+	no := t.waited()
+	if err := t.giveBack(Reason(no), cancelTime); err != nil && t.a.trouble(err) {
+		return unavailable(err)
+	}
+	return no
+}
+
+func (t *Ticket) waited() refusal.Refusal {
 	detail := fmt.Sprintf("It waited %s.", time.Since(t.began).Round(100*time.Millisecond))
 	if t.waiting > 1 {
 		detail = fmt.Sprintf("It waited %s and was number %d of %d when it came.", time.Since(t.began).Round(100*time.Millisecond), t.place, t.waiting)
@@ -195,15 +211,15 @@ func (t *Ticket) call(ctx context.Context, f func(context.Context) (state.Standi
 			return st, ctx.Err()
 		}
 		t.a.o.RedisError()
-		if err := t.redisBack(ctx); err != nil {
+		if err := t.redisBack(ctx, err); err != nil {
 			return st, err
 		}
 	}
 }
 
-// redisBack waits for Redis to answer again; an error that changed nobody's
-// mind about its health is tried again after a moment.
-func (t *Ticket) redisBack(ctx context.Context) error {
+// redisBack waits for Redis to answer again after a call that failed; an error
+// that changed nobody's mind about its health is tried again after a moment.
+func (t *Ticket) redisBack(ctx context.Context, failed error) error {
 	pause := time.NewTimer(200 * time.Millisecond)
 	defer pause.Stop()
 	select {
@@ -219,8 +235,18 @@ func (t *Ticket) redisBack(ctx context.Context) error {
 	case <-t.a.draining:
 		return refusal.New(refusal.Draining, "")
 	case <-t.deadline.C:
+		return unavailable(failed)
+	}
+}
+
+// unavailable is the refusal for a Redis that cannot be used, with what is to be
+// done about it where Redis itself has said that.
+func unavailable(failed error) refusal.Refusal {
+	why, refused := redisx.WriteRefusal(failed)
+	if !refused {
 		return refusal.New(refusal.RedisUnavailable, "")
 	}
+	return refusal.New(refusal.RedisUnavailable, "Redis refuses writes: %s.", why)
 }
 
 // Started closes the ticket of a session that runs.
@@ -230,11 +256,14 @@ func (t *Ticket) Started() {
 }
 
 // Close gives back whatever the ticket has. It is safe after Started.
-func (t *Ticket) Close(reason string) {
+func (t *Ticket) Close(reason string) { _ = t.giveBack(reason, callTimeout) } // or later
+
+// giveBack closes the ticket. An error says that Redis does not know that yet.
+func (t *Ticket) giveBack(reason string, limit time.Duration) error {
 	if !t.forget() {
-		return
+		return nil
 	}
-	t.a.cancel(t.request.Session, reason)
+	return t.a.cancel(t.request.Session, reason, limit)
 }
 
 func (t *Ticket) forget() bool {

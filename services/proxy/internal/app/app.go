@@ -67,6 +67,7 @@ type proxy struct {
 // The checks of readiness.
 const (
 	checkRedis  = "redis"
+	checkPool   = "pool"
 	checkFleet  = "fleet"
 	checkAccept = "accepting"
 )
@@ -126,7 +127,7 @@ func serve(cfg Config, log *zap.Logger) error {
 	reg := telemetry.NewRegistry("proxy")
 	p := &proxy{
 		id: "p-" + admit.NewID()[:12], config: cfg, keys: pool, log: log,
-		health: telemetry.NewHealth(checkRedis, checkFleet, checkAccept), metrics: newMetrics(reg), failed: make(chan error, 1),
+		health: telemetry.NewHealth(checkRedis, checkPool, checkFleet, checkAccept), metrics: newMetrics(reg), failed: make(chan error, 1),
 	}
 	if err := p.openTokens(); err != nil {
 		return err
@@ -189,7 +190,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	p.fleet.Follow(p.follow)
 	p.admit = admit.New(store, admit.Options{
 		Proxy: p.id, QueueLimit: p.config.Queue.Size, Heartbeat: p.config.Timing.Heartbeat, Log: p.log,
-		RedisError: p.metrics.redisErrors.Inc,
+		RedisError: p.metrics.redisErrors.Inc, Standing: func(ok bool, why string) { p.health.SetReady(checkPool, ok, why) },
 	})
 	ro := relay.DefaultOptions()
 	ro.Stall, ro.Ping, ro.Dead = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead
@@ -203,6 +204,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	if err := p.admit.Beat(ctx); err != nil {
 		return err
 	}
+	p.health.SetReady(checkPool, true, "")
 	background, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.tasks.Go(func() { p.watcher.Run(background) })

@@ -222,7 +222,7 @@ func newFleet(t *testing.T) *fleet {
 // assign has a proxy get a slot for a session.
 func (f *fleet) assign(session string) state.Grant {
 	f.t.Helper()
-	_, err := f.ProxyHeartbeat(context.Background(), "p1")
+	_, err := f.ProxyHeartbeat(context.Background(), "p1", "")
 	require.NoError(f.t, err)
 	st, err := f.Acquire(context.Background(), state.Request{Session: session, Proxy: "p1", Demand: state.Demand{Browser: "chromium"}, QueueLimit: 10})
 	require.NoError(f.t, err)

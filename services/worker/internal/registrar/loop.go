@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/gate"
+	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
@@ -153,6 +154,10 @@ func (r *Registrar) judge(err error) {
 	default:
 		r.paused = true
 		r.o.Failed()
+		r.trouble = "Redis cannot be reached"
+		if why, full := redisx.WriteRefusal(err); full {
+			r.trouble = "Redis refuses writes: " + why
+		}
 		if !r.failed {
 			r.o.Log.Warn("cannot reach the pool; sessions go on, and what ends is reported later", zap.Error(err))
 		}
@@ -168,7 +173,7 @@ func (r *Registrar) outlook() (ok bool, why string) {
 	case r.left:
 		return false, "it has left the pool"
 	case r.failed:
-		return false, "Redis cannot be reached"
+		return false, r.trouble
 	case r.refused:
 		return false, errFlavours.Error()
 	case !r.joined:

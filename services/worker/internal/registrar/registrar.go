@@ -96,8 +96,9 @@ type Registrar struct {
 	force   bool   // go now
 	left    bool   // it has gone, or may not come back
 
-	failed  bool // a call failed, and that was logged
-	refused bool // the pool does not take it, and that was logged
+	failed  bool   // a call failed, and that was logged
+	trouble string // why it failed
+	refused bool   // the pool does not take it, and that was logged
 }
 
 var hung = gate.Ending{Reason: reasonHung, Text: "the browser of this session stopped answering and is being restarted: connect again"}

@@ -212,7 +212,7 @@ func (m *member) awaitState(want string) {
 func (m *member) acquire(session string) {
 	m.t.Helper()
 	ctx := context.Background()
-	_, err := m.pool.ProxyHeartbeat(ctx, proxy)
+	_, err := m.pool.ProxyHeartbeat(ctx, proxy, "")
 	require.NoError(m.t, err)
 	st, err := m.pool.Acquire(ctx, state.Request{Session: session, Proxy: proxy, Demand: state.Demand{Browser: "chromium"}, QueueLimit: 10})
 	require.NoError(m.t, err)

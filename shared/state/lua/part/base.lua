@@ -85,5 +85,5 @@ local function alive(key, id)
 end
 
 -- meet gives a proxy that is not known a lease, so that the reaper finds what is put down as its. It may
--- have been taken for dead, and it has to learn that: the half of a ms says that it did not ask itself.
+-- have been taken for dead, and it has to learn that: the half of a ms says that it has not.
 local function meet(proxy) call('ZADD', P .. 'proxies', 'NX', NOW + LEASE + 0.5, proxy) end

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/redisx"
@@ -20,7 +19,7 @@ type proxy struct {
 	id  string
 	end chan struct{} // closed when it dies
 
-	known   atomic.Bool // its first heartbeat was answered
+	heeded  string // the last reply to a heartbeat
 	mu      sync.Mutex
 	waiting map[string]chan state.Notice
 	ends    []state.End
@@ -82,11 +81,12 @@ func (p *proxy) beat() time.Duration {
 	ends := p.ends
 	p.ends = nil
 	p.mu.Unlock()
-	r, err := p.h.ProxyHeartbeat(context.Background(), p.id, ends...)
+	r, err := p.h.ProxyHeartbeat(context.Background(), p.id, p.heeded, ends...)
 	if err != nil {
 		p.w.t.Errorf("heartbeat of %s: %v", p.id, err)
 	}
-	if known := p.known.Swap(true); known && r.New {
+	p.heeded = r.Told
+	if r.New {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for id, c := range p.waiting {
