@@ -192,6 +192,11 @@ func TestPauses(t *testing.T) {
 			f.reapAll(100)
 		}},
 		{"10,000 sessions did not start", 1000, 10, 10_000, false, func(f *fleet) { f.dies(f.k.Leases(), ""); f.reapAll(100) }},
+		{"a worker of 1,000 sessions is started again", 1, 1000, 1000, true, func(f *fleet) {
+			r := boot(1000)
+			r.Worker.Endpoint = "w0:3131"
+			f.joinAs(r)
+		}},
 		{"heartbeats of a worker with 10 sessions", 1, 10, 10, true, beat(10)},
 		{"heartbeats of a worker with 100 sessions", 1, 100, 100, true, beat(100)},
 		{"heartbeats of a worker with 1,000 sessions", 1, 1000, 1000, true, beat(1000)},

@@ -27,6 +27,7 @@ type broken struct {
 	*state.Store
 	mu     sync.Mutex
 	down   map[string]bool
+	lost   map[string]int // replies that do not arrive
 	failed map[string]int
 }
 
@@ -36,6 +37,24 @@ func (b *broken) set(down bool, calls ...string) {
 	for _, c := range calls {
 		b.down[c] = down
 	}
+}
+
+// lose has the next n replies to a call be lost.
+func (b *broken) lose(n int, call string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost[call] = n
+}
+
+// arrives tells whether the reply to a call that was made does.
+func (b *broken) arrives(call string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lost[call] > 0 {
+		b.lost[call]--
+		return errAway
+	}
+	return nil
 }
 
 func (b *broken) failures(call string) int {
@@ -79,7 +98,11 @@ func (b *broken) ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends 
 	if err := b.check("heartbeat"); err != nil {
 		return state.ProxyReply{}, err
 	}
-	return b.Store.ProxyHeartbeat(ctx, proxy, heeded, ends...)
+	r, err := b.Store.ProxyHeartbeat(ctx, proxy, heeded, ends...)
+	if err := b.arrives("heartbeat"); err != nil {
+		return state.ProxyReply{}, err
+	}
+	return r, err
 }
 
 // proxy is an admitter as a proxy has it: it sees the epoch of every reply and
@@ -116,7 +139,7 @@ func (p *pool) proxy(id string, change ...func(*Options)) *proxy {
 	for _, f := range change {
 		f(&o)
 	}
-	x := &proxy{t: p.t, id: id, store: &broken{down: map[string]bool{}, failed: map[string]int{}}}
+	x := &proxy{t: p.t, id: id, store: &broken{down: map[string]bool{}, lost: map[string]int{}, failed: map[string]int{}}}
 	s, err := state.New(client, p.keys, p.o, func(m state.Meta) { x.Epoch(m.Epoch) })
 	require.NoError(p.t, err)
 	x.store.Store = s
@@ -194,6 +217,15 @@ func (p *pool) waitFor(sessions ...string) {
 func (p *pool) eventually(what string, ok func() bool) {
 	p.t.Helper()
 	require.Eventually(p.t, ok, patience, time.Millisecond, what)
+}
+
+// forget has the pool take a proxy for dead, and end what waits there.
+func (p *pool) forget(proxy string) {
+	p.t.Helper()
+	require.NoError(p.t, client.Do(p.t.Context(), client.B().Zadd().Key(p.keys.Proxies()).ScoreMember().ScoreMember(1, proxy).Build()).Error())
+	ended, _, err := p.Reap(p.t.Context(), 100)
+	require.NoError(p.t, err)
+	require.Positive(p.t, ended)
 }
 
 func (p *pool) wipe() {
