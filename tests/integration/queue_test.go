@@ -88,7 +88,7 @@ func TestQueueAsClientsSeeIt(t *testing.T) {
 		require.Equal(t, "wait_timeout", got.Code())
 		retryAfter(t, got)
 		tellsPlace(t, got.Body, 700*time.Millisecond)
-		// It is told before its place is given up.
+		require.Len(t, p.Snapshot(t).Waiting, 2, "its place is given up before it is told")
 		p.Log.AwaitSession(t, "raw", event.SessionRejected)
 
 		_, err := harness.TryConnect(t, p.URL("name=stock&timeout=700ms"))

@@ -425,6 +425,21 @@ func TestAStartWithoutAnAnswerEndsByItself(t *testing.T) { // I3
 	m.awaitEvent("session.ended s worker_closed")
 }
 
+func TestRedisWithoutMemoryIsNamedAsTheReason(t *testing.T) {
+	m := newMember(t, func(*registrar.Options) {}).joined()
+	m.open("one")
+	c := m.redis.Connect(func(bool, string) {})
+	memory := func(limit string) {
+		require.NoError(t, c.Do(t.Context(), c.B().ConfigSet().ParameterValue().ParameterValue("maxmemory", limit).Build()).Error())
+	}
+	memory("1")
+	m.close("one", "client_closed")
+	testkit.Await(t, "it notices", func() bool { return strings.HasPrefix(m.why(), "Redis refuses writes: it is out of memory") })
+	memory("0")
+	m.awaitEvent("session.ended one client_closed")
+	testkit.Await(t, "it is back", func() bool { return m.why() == "" })
+}
+
 func TestWhatEndsWithoutRedisIsReportedLater(t *testing.T) { // I2, I7
 	m := newMember(t, func(*registrar.Options) {}).joined()
 	m.open("one", "two", "three")
