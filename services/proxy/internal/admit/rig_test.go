@@ -28,6 +28,7 @@ type broken struct {
 	mu     sync.Mutex
 	down   map[string]bool
 	lost   map[string]int // replies that do not arrive
+	new    bool           // what the last heartbeat was answered
 	failed map[string]int
 }
 
@@ -44,6 +45,14 @@ func (b *broken) lose(n int, call string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lost[call] = n
+}
+
+// wasNew tells whether the last heartbeat was answered that the pool did not know
+// the proxy.
+func (b *broken) wasNew() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.new
 }
 
 // arrives tells whether the reply to a call that was made does.
@@ -102,6 +111,9 @@ func (b *broken) ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends 
 	if err := b.arrives("heartbeat"); err != nil {
 		return state.ProxyReply{}, err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.new = r.New
 	return r, err
 }
 

@@ -73,6 +73,9 @@ func TestProxyHearsThatItWasTakenForDead(t *testing.T) {
 	require.Negative(t, x.heartbeat(t.Context(), false), "the reply is lost")
 	x.heartbeat(t.Context(), false)
 	a.refused(refusal.Lost)
+	require.True(t, x.store.wasNew())
+	x.heartbeat(t.Context(), false)
+	require.False(t, x.store.wasNew(), "once it has heard that, it is told no more")
 }
 
 // It asks for its clients again until that works.
