@@ -25,7 +25,10 @@ func TestIdlePoolIsSilent(t *testing.T) {
 	require.Greater(t, took, 2*beat)
 
 	for _, s := range seen {
-		require.Contains(t, []string{"EVALSHA", "XREAD", "PING", "HELLO"}, s.Command, s.Line)
+		require.Contains(t, []string{"EVALSHA", "EVAL", "XREAD", "PING", "HELLO"}, s.Command, s.Line)
+		if s.Command == "EVAL" {
+			require.Contains(t, s.Line, `return 1" "0"`, "it asks whether Redis takes writes, and makes none")
+		}
 		if s.Command == "XREAD" {
 			require.Contains(t, strings.ToUpper(s.Line), `"BLOCK"`, s.Line)
 		}
@@ -39,7 +42,7 @@ func TestIdlePoolIsSilent(t *testing.T) {
 		require.LessOrEqual(t, n, 1+int(took/(5*time.Second)), "blocking reads of %s in %s", client, took)
 	}
 	// A connection is tried after a second of silence.
-	for _, command := range []string{"PING", "HELLO"} {
+	for _, command := range []string{"PING", "HELLO", "EVAL"} {
 		for client, n := range count(seen, command) {
 			require.LessOrEqual(t, n, 2*most, "%ss of %s in %s", command, client, took)
 		}

@@ -258,8 +258,13 @@ func command(in *bufio.Reader) (raw []byte, args [][]byte, err error) {
 
 // scriptName is the first word of the comment that tells of a script's keys.
 // What it is joined from stands in front of it.
+// One that tells of none is no call to the pool.
 func scriptName(text string) string {
-	lines := strings.Split(text[:strings.LastIndex(text, "\n-- KEYS ")], "\n")
+	end := strings.LastIndex(text, "\n-- KEYS ")
+	if end < 0 {
+		return ""
+	}
+	lines := strings.Split(text[:end], "\n")
 	n := len(lines)
 	for n > 0 && strings.HasPrefix(lines[n-1], "-- ") {
 		n--

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -39,6 +40,21 @@ func TestGrantThatComesWithTheEndOfTheWait(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		ticket.Started()
+	}
+}
+
+// News that are no grant do not make the wait longer.
+func TestNewsThatComeWithTheEndOfTheWait(t *testing.T) {
+	p := newPool(t)
+	x := p.proxy("p1")
+	for range 20 {
+		ticket := x.Open(state.Request{Session: NewID(), Demand: state.Demand{Browser: "chromium"}}, time.Minute)
+		ticket.deadline.Reset(0)
+		ticket.tell(state.Standing{Phase: state.Queued, Place: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		_, err := ticket.await(ctx, state.Standing{Phase: state.Queued})
+		cancel()
+		require.Equal(t, refusal.WaitTimeout, refusal.From(err).Code)
 	}
 }
 
