@@ -52,7 +52,7 @@ var groups = []struct {
 	{"workers", workerRows},
 	{"browsers", browserRows},
 	{"proxies", proxyRows},
-	{"redis", redisRows},
+	{"redis", append(redisRows, fullRow)},
 	{"links", linkRows},
 }
 

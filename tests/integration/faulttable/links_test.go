@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/faults"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/faulttable"
 )
 
@@ -87,6 +88,36 @@ var linkRows = []*row{
 			c.works()
 			s.saw(connected, "waits, and goes on %s after the link is back")
 			s.gotPage(s.visit(0, ""), recovered, "a page in %s")
+			c.quit()
+		},
+	},
+	{
+		name: "SlowToWorker",
+		Row:  faulttable.Row{Fault: "packets between proxies and workers take 250 ms longer, either way"},
+		cast: one,
+		play: func(s *scene) {
+			c := s.connect(0, "running")
+			s.strike(func() {
+				s.links(func(l *faults.Link) error {
+					l.Set(faults.Delay(250*time.Millisecond), faults.Delay(250*time.Millisecond))
+					return nil
+				}, s.toWorker)
+			})
+			c.works()
+			s.saw(connected, "goes on, each answer that much later: a step of a page in %s")
+			s.gotPage(s.visit(0, ""), waiting, "gets a page in %s")
+			s.pass(outage)
+			c.works()
+			s.note(noticed, "readiness stays 200, nobody is suspect", 0)
+			if !ready(append(s.pool.Proxies, s.pool.Workers...)...)() {
+				s.Error("somebody is not ready")
+			}
+			if n := s.pool.Log.Count(event.WorkerLost) + s.pool.Log.Count(event.WorkerSuspect); n > 0 {
+				s.Errorf("%d times a worker was taken for lost or suspect", n)
+			}
+			s.fresh()
+			s.links(heal, s.toWorker)
+			s.gotPage(s.visit(0, ""), recovered, "at once: a page in %s")
 			c.quit()
 		},
 	},

@@ -23,11 +23,13 @@ var one = cast{workers: 1}
 func outageRow(name, fault string, strike func(*scene), restore func(*scene)) *row {
 	return &row{
 		name: name, Row: faulttable.Row{Fault: fault}, cast: one, limits: map[faulttable.Column]time.Duration{noticed: redisLimit},
-		play: func(s *scene) { s.outage(strike, restore) },
+		play: func(s *scene) { s.outage(strike, restore, "503", "`redis_unavailable`") },
 	}
 }
 
-func (s *scene) outage(strike, restore func(*scene)) {
+// outage plays one. Who is refused meanwhile is told what, of which the table says
+// how it is told.
+func (s *scene) outage(strike, restore func(*scene), what, how string) {
 	s.Helper()
 	long, short := s.connect(0, "long"), s.connect(0, "short")
 	s.strike(func() { strike(s) })
@@ -38,7 +40,7 @@ func (s *scene) outage(strike, restore func(*scene)) {
 	closing := time.Now()
 	s.must(short.Close()) // its end is told later
 	closed := time.Now()
-	s.refused(impatient, waiting, "who waits no longer than 5 s gets 503 (`redis_unavailable`) after %s", "503")
+	s.refused(impatient, waiting, "who waits no longer than 5 s gets 503 ("+how+") after %s", what)
 	s.pass(outage)
 	long.works()
 	s.fresh()

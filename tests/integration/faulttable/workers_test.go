@@ -1,11 +1,13 @@
 package faulttable_test
 
 import (
+	"syscall"
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/faults"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/faulttable"
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
 const (
@@ -127,6 +129,29 @@ var workerRows = []*row{
 			s.must(s.workerRedis[c.worker].Heal())
 			s.must(s.toWorker[c.worker].Heal())
 			s.event(recovered, "`worker.joined` %s after the host is back", of(event.WorkerJoined))
+		},
+	},
+	{
+		name: "WorkerStopped",
+		Row:  faulttable.Row{Fault: "a worker is stopped (SIGTERM), its supervisor starts it again when it has ended; `drain` is 5 s"},
+		cast: cast{worker: harness.Settings{"drain": "5s"}},
+		play: func(s *scene) {
+			c := s.connect(0, "victim")
+			w := s.pool.Workers[c.worker]
+			boots := w.Boots()
+			s.strike(func() { w.Process().Signal(s, syscall.SIGTERM) })
+			s.event(noticed, "`worker.retiring` after %s", of(event.WorkerRetiring))
+			s.when(noticed, "its readiness is 503 after %s", unready(w))
+			// Two, because the victim's worker is not the least loaded one.
+			one, other := s.visit(0, ""), s.visit(0, "")
+			s.gotPage(one, waiting, "gets a page on another worker in %s")
+			s.gotPage(other, waiting, "gets a page on another worker in %s")
+			c.works()
+			s.lost(c, "goes on, and is closed with 1001 and a reason after %s")
+			s.event(noticed, "`session.ended` (`worker_drained`) after %s", ended("victim"))
+			s.event(noticed, "`worker.left` after %s", of(event.WorkerLeft))
+			s.when(recovered, "the next one is ready after %s", func() bool { return w.Boots() > boots && w.Ready() })
+			s.gotPage(s.visit(0, ""), recovered, "a page in %s")
 		},
 	},
 	{
