@@ -132,10 +132,12 @@ func (l *Link) open() (err error) {
 
 func (l *Link) shutPort() {
 	if l.listener != nil {
+		endListening(l.listener)
 		_ = l.listener.Close()
 		l.listener = nil
 	}
 	if l.deaf >= 0 {
+		_ = syscall.Shutdown(l.deaf, syscall.SHUT_RD) // as endListening
 		_ = syscall.Close(l.deaf)
 		l.deaf = -1
 	}

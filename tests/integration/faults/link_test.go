@@ -2,11 +2,13 @@ package faults_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
@@ -240,6 +242,28 @@ func TestCutResetsAndRefuses(t *testing.T) {
 	require.Zero(t, l.Connections())
 	require.NoError(t, l.Heal())
 	dial(t, l)
+}
+
+// A port opens again at once, also while processes are started, which have its
+// socket for a moment.
+func TestPortOpensAgainAtOnce(t *testing.T) {
+	l := faults.Start(t, serve(t).address)
+	ctx, cancel := context.WithCancel(t.Context())
+	var starting sync.WaitGroup
+	defer starting.Wait()
+	defer cancel()
+	for range 4 {
+		starting.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.CommandContext(ctx, "true").Run() // the last one may be killed
+			}
+		})
+	}
+	for range 100 {
+		for _, a := range []faults.Answer{faults.Silent, faults.Accept, faults.Ignore, faults.Accept} {
+			require.NoError(t, l.Answer(a))
+		}
+	}
 }
 
 func TestResetSparesNewConnections(t *testing.T) {

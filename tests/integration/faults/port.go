@@ -55,6 +55,15 @@ func (p *port) listen() (net.Listener, error) {
 	return new(net.ListenConfig).Listen(context.Background(), "tcp4", p.String())
 }
 
+// endListening has nobody listen at once. A process that is just being started has
+// the socket, too, until it runs its program: so closing ours alone may not do.
+func endListening(l net.Listener) {
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RD) })
+	}
+}
+
 // deaf returns a socket that listens and whose queue is full, so that the
 // system drops every further handshake until the socket is closed.
 func (p *port) deaf() (fd int, err error) {
