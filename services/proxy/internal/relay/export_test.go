@@ -78,3 +78,10 @@ func (s *Session) HasTimer() bool {
 	defer s.mu.Unlock()
 	return s.linger != nil
 }
+
+// Watching returns what the loop watches now.
+func (c *Client) Watching() *nbio.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.watched
+}

@@ -59,7 +59,8 @@ func FuzzSession(f *testing.F) {
 		require.EqualValues(t, 1, s.ends.Load())
 		for from, b := range got {
 			whole := follows(t, sent[from], b, from == 0)
-			if !resets[0] && !resets[1] {
+			// Whether the rest of such an answer is missing or was taken out, nobody can tell.
+			if !resets[0] && !resets[1] && !bytes.Contains(sent[from], []byte(pingText)) {
 				require.True(t, whole, "bytes from side %d are missing", from)
 			}
 		}
@@ -97,6 +98,9 @@ func follows(t *testing.T, sent, got []byte, masked bool) (whole bool) {
 	var f wsframe.Follower
 	answer := wsframe.PingSize(len(pingText), masked)
 	for len(got) > 0 || len(sent) > 0 {
+		if len(got) > 0 && bytes.HasPrefix(sent, got) {
+			return len(sent) == len(got) // a reset may cut anything
+		}
 		if f.AtBoundary() {
 			if n := len(ownPing(masked)); !f.CloseSeen() && isOwn(got, n, ping, masked) && !isOwn(sent, n, ping, masked) {
 				got = got[n:]
