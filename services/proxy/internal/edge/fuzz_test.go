@@ -60,6 +60,7 @@ func FuzzDoor(f *testing.F) {
 	p := serve(f, func(o *Options) { o.HeaderTimeout = 200 * time.Millisecond })
 	f.Fuzz(func(t *testing.T, b []byte, step int) {
 		step = max(1, step%4096)
+		b = bytes.Clone(b) // what sends it may outlive this call
 		conn, err := net.Dial("tcp", p.Addr().String())
 		require.NoError(t, err)
 		c := conn.(*net.TCPConn)

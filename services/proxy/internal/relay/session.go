@@ -49,9 +49,15 @@ type Session struct {
 	mu     sync.Mutex
 	reason string
 	over   int // directions that have delivered everything
-	linger *time.Timer
-	passed uint64 // bytes when the linger time began
+	linger *lingering
 	done   bool
+}
+
+// lingering is an end that has begun. Sessions that run have none of it.
+type lingering struct {
+	timer  *time.Timer
+	passed uint64     // bytes when the linger time began
+	left   standstill // of what the kernel had on its way
 }
 
 // Start joins a client that was adopted with the connection to its worker.
@@ -147,8 +153,8 @@ func (s *Session) why(first side) string {
 // await gives the rest of the session the linger time.
 func (s *Session) await() {
 	if s.linger == nil && !s.done {
-		s.passed = s.bytes()
-		s.linger = time.AfterFunc(s.relay.options.Linger, s.lingered)
+		s.linger = &lingering{passed: s.bytes()}
+		s.linger.timer = time.AfterFunc(s.relay.options.Linger, s.lingered)
 	}
 }
 
@@ -158,16 +164,28 @@ func (s *Session) bytes() uint64 { return s.dirs[0].bytes.Load() + s.dirs[1].byt
 // what waits for a slow reader is the stall limit's.
 func (s *Session) lingered() {
 	s.mu.Lock()
-	now := s.bytes()
-	flows := now != s.passed || s.dirs[0].blocked.Load() || s.dirs[1].blocked.Load()
+	now, l := s.bytes(), s.linger
+	flows := now != l.passed || s.dirs[0].blocked.Load() || s.dirs[1].blocked.Load() ||
+		s.delivers(&l.left)
 	if flows && s.closing.Load() == nil && !s.done {
-		s.passed = now
-		s.linger.Reset(s.relay.options.Linger)
+		l.passed = now
+		l.timer.Reset(s.relay.options.Linger)
 		s.mu.Unlock()
 		return
 	}
 	s.mu.Unlock()
 	s.end()
+}
+
+// delivers tells whether the kernel still has bytes for a reader that is slow: they
+// would be lost with the connection as soon as that reader says anything. A reader
+// that has taken none for the stall limit is not waited for.
+func (s *Session) delivers(left *standstill) bool {
+	queued := s.legs[clientSide].queued() + s.legs[workerSide].queued()
+	if queued != left.queued || left.begun.IsZero() {
+		*left = standstill{time.Now(), queued}
+	}
+	return queued > 0 && time.Since(left.begun) < s.relay.options.Stall
 }
 
 // closeWith asks for an orderly end: a close frame to the client as soon as the
@@ -209,7 +227,7 @@ func (s *Session) end() {
 	}
 	s.done = true
 	if s.linger != nil {
-		s.linger.Stop()
+		s.linger.timer.Stop()
 	}
 	s.mu.Unlock()
 	for i := range s.dirs {
