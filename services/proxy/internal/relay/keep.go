@@ -183,6 +183,18 @@ func (l *leg) queued() int64 {
 	return int64(n)
 }
 
+// undelivered is queued for a peer that may still take it: where it has reset the
+// connection, the kernel counts on.
+func (l *leg) undelivered() int64 {
+	n := l.queued()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n == 0 || l.closed || poll(l.fd, 0) {
+		return 0
+	}
+	return n
+}
+
 // sendPing pings dst between two frames of src, at once if nobody pumps and it
 // can be. There is no need to read for it, which is half of what a pump does.
 func (d *dir) sendPing() {

@@ -48,3 +48,17 @@ func TestReadsNever(t *testing.T) {
 		s.ended()
 	})
 }
+
+// TestResetsUnread waits for no reader that has gone with bytes on their way to it, of
+// which the kernel speaks on.
+func TestResetsUnread(t *testing.T) {
+	ways(t, func(t *testing.T, from int) {
+		s := newRig(t, func(o *relay.Options) { o.Linger = 50 * time.Millisecond }).session()
+		sender, reader := s.far(from)
+		require.NoError(t, reader.SetReadBuffer(16<<10))
+		write(t, sender, frame(fin|binaryMessage, noise(1, 512<<10), from == 0))
+		settled(t, sender)
+		reset(reader)
+		s.ended() // although the sender leaves its connection open
+	})
+}

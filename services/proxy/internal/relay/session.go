@@ -164,12 +164,8 @@ func (s *Session) bytes() uint64 { return s.dirs[0].bytes.Load() + s.dirs[1].byt
 // what waits for a slow reader is the stall limit's.
 func (s *Session) lingered() {
 	s.mu.Lock()
-	now, l := s.bytes(), s.linger
-	flows := now != l.passed || s.dirs[0].blocked.Load() || s.dirs[1].blocked.Load() ||
-		s.delivers(&l.left)
-	if flows && s.closing.Load() == nil && !s.done {
-		l.passed = now
-		l.timer.Reset(s.relay.options.Linger)
+	if s.closing.Load() == nil && !s.done && s.flows(s.linger) {
+		s.linger.timer.Reset(s.relay.options.Linger)
 		s.mu.Unlock()
 		return
 	}
@@ -177,11 +173,19 @@ func (s *Session) lingered() {
 	s.end()
 }
 
+// flows tells whether anything has gone through since it was called last, or still
+// waits for somebody.
+func (s *Session) flows(l *lingering) bool {
+	was := l.passed
+	l.passed = s.bytes()
+	return l.passed != was || s.dirs[0].blocked.Load() || s.dirs[1].blocked.Load() || s.delivers(&l.left)
+}
+
 // delivers tells whether the kernel still has bytes for a reader that is slow: they
 // would be lost with the connection as soon as that reader says anything. A reader
 // that has taken none for the stall limit is not waited for.
 func (s *Session) delivers(left *standstill) bool {
-	queued := s.legs[clientSide].queued() + s.legs[workerSide].queued()
+	queued := s.legs[clientSide].undelivered() + s.legs[workerSide].undelivered()
 	if queued != left.queued || left.begun.IsZero() {
 		*left = standstill{time.Now(), queued}
 	}
