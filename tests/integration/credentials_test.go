@@ -41,14 +41,18 @@ func TestCredentials(t *testing.T) {
 	more := harness.Settings{"admin.token_file": admin}
 	p := harness.New(t, harness.Options{
 		Workers: 1, Common: more,
-		Proxy: harness.Settings{"tokens.file": file, "limits.failures": "1000"},
+		Proxy: harness.Settings{"tokens.file": file, "limits.failures": "1000", "trusted_proxies": "127.0.0.1"},
 	})
 	address := p.Proxy().Address
 
 	// The victim: a session that nothing below may touch.
-	victim := harness.Connect(t, p.URL("name=victim"), bearer(ci))
+	fromFar := bearer(ci)
+	fromFar.Headers["X-Forwarded-For"] = "1.1.1.1, 203.0.113.9" // as a balancer writes it
+	victim := harness.Connect(t, p.URL("name=victim"), fromFar)
 	page := victim.OpenPage(t, "https://example.com/")
-	require.Equal(t, "ci", p.Log.AwaitSession(t, "victim", event.SessionStarted).Session.Token)
+	started := p.Log.AwaitSession(t, "victim", event.SessionStarted).Session
+	require.Equal(t, "ci", started.Token)
+	require.Equal(t, "203.0.113.9", started.Client)
 
 	t.Run("stock clients come in", func(t *testing.T) {
 		for name, connect := range map[string]func() (*harness.Browser, error){

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/edge"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -19,6 +20,7 @@ type Config struct {
 	Listen         string        `koanf:"listen" doc:"Address of the public port, where Playwright clients connect."`
 	DefaultBrowser string        `koanf:"default_browser" doc:"Browser of a client that names none: chromium, firefox or webkit."`
 	AllowedOrigins []string      `koanf:"allowed_origins" doc:"Web pages that may connect, by their Origin; others are refused so that no page a user visits can reach the pool. * allows all."`
+	TrustedProxies []string      `koanf:"trusted_proxies" doc:"Addresses and ranges of the HTTP balancers in front. What they append to X-Forwarded-For is the client's address, in limits, log and events. From anybody else the header is ignored."`
 	Handover       Handover      `koanf:"handover"`
 	Drain          time.Duration `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
 
@@ -119,6 +121,10 @@ func validate(c *Config) error {
 		"default_browser must be chromium, firefox or webkit, not %q", c.DefaultBrowser)
 	for _, o := range c.AllowedOrigins {
 		check(o == "*" || strings.Contains(o, "://"), "allowed_origins: %q is no origin: use the form https://app.example.com, or *", o)
+	}
+	for _, text := range c.TrustedProxies {
+		_, err := edge.ParseTrusted([]string{text})
+		check(err == nil, "trusted_proxies: %w", err)
 	}
 	if _, err := c.Tokens.Read(); err != nil {
 		errs = append(errs, err)

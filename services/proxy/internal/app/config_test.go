@@ -20,8 +20,9 @@ func TestDefaultsAreGood(t *testing.T) {
 	require.Empty(t, warnings)
 	require.Equal(t, config.Run, outcome)
 	want := Defaults()
-	want.AllowedOrigins = c.AllowedOrigins
+	want.AllowedOrigins, want.TrustedProxies = c.AllowedOrigins, c.TrustedProxies
 	require.Empty(t, c.AllowedOrigins)
+	require.Empty(t, c.TrustedProxies)
 	require.Equal(t, want, c)
 }
 
@@ -35,6 +36,7 @@ func TestBadSettings(t *testing.T) {
 		"listen":              {[]string{"--listen", "8080"}, `listen must be an address such as ":8080" or "127.0.0.1:8080", not "8080"`},
 		"default browser":     {[]string{"--default_browser", "chrome"}, `default_browser must be chromium, firefox or webkit, not "chrome"`},
 		"origin":              {[]string{"--allowed_origins", "app.example.com"}, `allowed_origins: "app.example.com" is no origin: use the form https://app.example.com, or *`},
+		"trusted proxy":       {[]string{"--trusted_proxies", "10.0.0.5/24"}, `trusted_proxies: "10.0.0.5/24" is an address inside of the range 10.0.0.0/24: use one of them`},
 		"tokens file":         {[]string{"--tokens.file", "/no/such/file"}, "tokens.file: stat /no/such/file: no such file or directory"},
 		"tokens by flag":      {[]string{"--tokens.list", "[]"}, "--tokens.list would show the secret to everybody who lists this machine's processes: use PWDIST_TOKENS__LIST or a file"},
 		"request time":        {[]string{"--limits.request", "99ms"}, "limits.request must be at least 100ms, not 99ms"},
@@ -82,10 +84,11 @@ func TestGoodSettings(t *testing.T) {
 	t.Parallel()
 	c, _, _, err := Load([]string{
 		"--drain", "0s", "--queue.size", "0", "--dial.timeout", "9999ms", "--relay.stall", "1s", "--ended.max_age", "1s", "--queue.max_wait", "30s",
-		"--allowed_origins", "https://app.example.com,*", "--default_browser", "webkit",
+		"--allowed_origins", "https://app.example.com,*", "--default_browser", "webkit", "--trusted_proxies", "10.0.0.5,2001:db8::/48",
 	}, nil, &bytes.Buffer{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"https://app.example.com", "*"}, c.AllowedOrigins)
+	require.Equal(t, []string{"10.0.0.5", "2001:db8::/48"}, c.TrustedProxies)
 }
 
 func TestWellKnownVariables(t *testing.T) {

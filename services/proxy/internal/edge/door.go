@@ -42,6 +42,7 @@ type door struct {
 	numbers []int
 	rest    []byte // what is behind the head in what was just read
 	closed  bool
+	trusted bool // it comes from a balancer
 }
 
 var _ relay.Watched = (*door)(nil)
@@ -64,7 +65,8 @@ func (e *Edge) open(c *nbio.Conn) {
 			*from.arrived = true
 		}
 		if a != nil {
-			d.address = addressOf(hostOf(a.String()))
+			host := hostOf(a.String())
+			d.address, d.trusted = addressOf(host), e.o.Trusted.trustsHost(host)
 		}
 		c.SetSession(d)
 		if e.o.opened != nil {

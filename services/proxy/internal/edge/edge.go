@@ -29,6 +29,7 @@ type Options struct {
 	Listen         string
 	DefaultBrowser string
 	AllowedOrigins []string // Origin headers that are let in; "*" lets in all
+	Trusted        Trusted  // balancers that say whose connection they pass on
 	Pollers        int      // event loops
 	// Listener is a socket that listens already; nil has Start open one.
 	Listener net.Listener
@@ -36,8 +37,8 @@ type Options struct {
 	Tokens *tokens.Store
 	// HeaderTimeout is how long a client may take to send its request; 0 is 10 s.
 	HeaderTimeout time.Duration
-	// Pending bounds the connections of an address that is not loopback whose
-	// request is not complete; 0 = no limit.
+	// Pending bounds the connections of an address that is neither loopback nor
+	// trusted whose request is not complete; 0 = no limit.
 	Pending int
 	// Failures is how many wrong credentials of an address are answered in a
 	// minute, before it is told to stop; 0 = no limit.
@@ -57,7 +58,7 @@ type Upgrade struct {
 	Ask    Ask
 	Token  tokens.Token
 	Header http.Header // for the worker
-	Remote string      // the client's address, without the port
+	Remote string      // the client's address, without the port; a trusted balancer's word for it
 }
 
 // Edge is the public port.
@@ -184,7 +185,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 		client.Refuse(e.plain(r))
 		return
 	}
-	remote := hostOf(r.RemoteAddr)
+	remote := e.o.Trusted.client(hostOf(r.RemoteAddr), r.Header)
 	ask, token, err := e.ask(r, remote)
 	if err != nil {
 		client.Refuse(e.refusal(r, refusal.From(err)))
