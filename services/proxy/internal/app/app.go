@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ import (
 
 type proxy struct {
 	id      string
+	voucher string // by which workers know it
 	config  Config
 	log     *zap.Logger
 	health  *telemetry.Health
@@ -126,7 +128,7 @@ func serve(cfg Config, log *zap.Logger) error {
 	}
 	reg := telemetry.NewRegistry("proxy")
 	p := &proxy{
-		id: "p-" + admit.NewID()[:12], config: cfg, keys: pool, log: log,
+		id: "p-" + admit.NewID()[:12], voucher: rand.Text(), config: cfg, keys: pool, log: log,
 		health: telemetry.NewHealth(checkRedis, checkPool, checkFleet, checkAccept), metrics: newMetrics(reg), failed: make(chan error, 1),
 	}
 	if err := p.openTokens(); err != nil {
@@ -194,8 +196,12 @@ func (p *proxy) startPool(ctx context.Context) error {
 	})
 	ro := relay.DefaultOptions()
 	ro.Stall, ro.Ping, ro.Dead = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead
+	trusted, err := edge.ParseTrusted(p.config.TrustedProxies)
+	if err != nil {
+		return err
+	}
 	p.edge = edge.New(edge.Options{
-		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins,
+		Listen: p.config.Listen, DefaultBrowser: p.config.DefaultBrowser, AllowedOrigins: p.config.AllowedOrigins, Trusted: trusted,
 		Tokens: p.tokens, HeaderTimeout: p.config.Limits.Request, Pending: p.config.Limits.Pending, Failures: p.config.Limits.Failures,
 		Pollers: p.config.Relay.pollers(), Relay: ro, Listener: p.succession.listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
 	}, p.accept)

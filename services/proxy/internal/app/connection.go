@@ -111,7 +111,7 @@ func (p *proxy) walk(u edge.Upgrade) {
 // connect gets a grant and dials its worker, and another one as long as
 // workers fail and attempts are left.
 func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (state.Grant, *dial.Conn, error) {
-	up := dial.Upgrade{Header: u.Header, Proxy: p.id, Name: u.Ask.Name, Token: u.Token.Name, Client: u.Remote}
+	up := dial.Upgrade{Header: u.Header, Proxy: p.id, Voucher: p.voucher, Name: u.Ask.Name, Token: u.Token.Name, Client: u.Remote}
 	if len(u.Ask.Labels) > 0 {
 		b, _ := json.Marshal(u.Ask.Labels) // a string map always marshals
 		up.Labels = string(b)

@@ -23,12 +23,13 @@ import (
 
 // Upgrade is what a client sent and what its worker must know about it.
 type Upgrade struct {
-	Header http.Header // the client's headers, without what is not for the worker
-	Proxy  string
-	Name   string
-	Labels string // JSON
-	Token  string // name of the token, never the token
-	Client string
+	Header  http.Header // the client's headers, without what is not for the worker
+	Proxy   string
+	Voucher string // by which workers know the proxy, and nobody else does
+	Name    string
+	Labels  string // JSON
+	Token   string // name of the token, never the token
+	Client  string
 }
 
 // hop names the headers that end at the proxy: what belongs to this hop, and
@@ -127,7 +128,7 @@ func request(g state.Grant, u Upgrade) []byte {
 	b.WriteString("GET /session HTTP/1.1\r\nHost: " + g.Endpoint + "\r\n")
 	_ = u.Header.Write(&b)
 	for _, h := range [][2]string{
-		{"x-pwdist-session", g.Session}, {"x-pwdist-attempt", strconv.Itoa(g.Attempt)}, {"x-pwdist-proxy", u.Proxy},
+		{"x-pwdist-session", g.Session}, {"x-pwdist-attempt", strconv.Itoa(g.Attempt)}, {"x-pwdist-proxy", u.Proxy}, {"x-pwdist-voucher", u.Voucher},
 		{"x-pwdist-name", u.Name}, {"x-pwdist-labels", u.Labels}, {"x-pwdist-token", u.Token}, {"x-pwdist-client", u.Client},
 	} {
 		if h[1] != "" {

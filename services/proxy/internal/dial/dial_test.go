@@ -86,7 +86,7 @@ func TestForwardedKeepsWhatIsSecretBetweenClientAndPool(t *testing.T) {
 	sent := http.Header{}
 	for _, name := range []string{
 		"Authorization", "Proxy-Authorization", "Cookie", "Origin", "Host", "Content-Length", "Transfer-Encoding", "Keep-Alive",
-		"TE", "Trailer", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Pwdist-Session", "X-Pwdist-Token", "x-pwdist-proxy",
+		"TE", "Trailer", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Pwdist-Session", "X-Pwdist-Token", "x-pwdist-proxy", "X-Pwdist-Voucher",
 	} {
 		sent.Set(name, "the client's")
 	}
@@ -110,7 +110,7 @@ func TestHandshakeIsPassedOn(t *testing.T) {
 	sent := http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Key": {"a2V5"}, "Cookie": {"secret"},
 		"X-Pwdist-Session": {"forged"}}
 	_, err := w.dial(t, dial.Upgrade{
-		Header: dial.Forwarded(sent), Proxy: "p-1", Name: "checkout", Labels: `{"team":"a"}`, Token: "ci", Client: "10.0.0.1:5",
+		Header: dial.Forwarded(sent), Proxy: "p-1", Voucher: "v-1", Name: "checkout", Labels: `{"team":"a"}`, Token: "ci", Client: "10.0.0.1:5",
 	})
 	require.NoError(t, err)
 
@@ -120,7 +120,7 @@ func TestHandshakeIsPassedOn(t *testing.T) {
 	require.Equal(t, w.endpoint, r.Host)
 	require.Equal(t, http.Header{
 		"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Key": {"a2V5"},
-		"X-Pwdist-Session": {"s-1"}, "X-Pwdist-Attempt": {"2"}, "X-Pwdist-Proxy": {"p-1"}, "X-Pwdist-Name": {"checkout"},
+		"X-Pwdist-Session": {"s-1"}, "X-Pwdist-Attempt": {"2"}, "X-Pwdist-Proxy": {"p-1"}, "X-Pwdist-Voucher": {"v-1"}, "X-Pwdist-Name": {"checkout"},
 		"X-Pwdist-Labels": {`{"team":"a"}`}, "X-Pwdist-Token": {"ci"}, "X-Pwdist-Client": {"10.0.0.1:5"},
 	}, r.Header)
 }

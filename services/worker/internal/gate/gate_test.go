@@ -334,7 +334,7 @@ func TestTheHandshakeGoesOnAsItCame(t *testing.T) {
 	r.assign("s")
 	client := r.dial("GET /session?x=1 HTTP/1.1\r\nHost: worker:3131\r\nOrigin: http://evil\r\n" + stockHeaders +
 		"sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\nX-Custom:  two  words\r\n" +
-		"X-Pwdist-Session: s\r\nx-pwdist-attempt: 1\r\nx-pwdist-proxy: p\r\nx-pwdist-name: n\r\nx-pwdist-labels: {\"a\":\"b\"}\r\nx-pwdist-token: t\r\nx-pwdist-client: 10.0.0.1\r\n\r\n" +
+		"X-Pwdist-Session: s\r\nx-pwdist-attempt: 1\r\nx-pwdist-proxy: p\r\nX-Pwdist-Voucher: v\r\nX-Playwright-Launch-Options: null\r\nx-pwdist-name: n\r\nx-pwdist-labels: {\"a\":\"b\"}\r\nx-pwdist-token: t\r\nx-pwdist-client: 10.0.0.1\r\n\r\n" +
 		"early")
 	server, head := r.accept()
 	require.Equal(t, "GET /secret HTTP/1.1\r\nHost: playwright\r\n"+stockHeaders+

@@ -47,6 +47,7 @@ const (
 	headerSession = ours + "session"
 	headerAttempt = ours + "attempt"
 	headerProxy   = ours + "proxy"
+	headerVoucher = ours + "voucher"
 	headerName    = ours + "name"
 	headerLabels  = ours + "labels"
 	headerToken   = ours + "token"
@@ -57,6 +58,7 @@ const (
 type request struct {
 	head    []byte // as it came
 	session state.Serving
+	voucher string // by which its proxy is known, see acquaintances
 }
 
 // parseRequest reads what the gate wants to know of a handshake. It looks at
@@ -79,7 +81,7 @@ func parseRequest(head []byte) (request, error) {
 		case "sec-websocket-key":
 			key = true
 		default:
-			note(&q.session, name, value)
+			q.note(name, value)
 		}
 	})
 	switch {
@@ -93,9 +95,20 @@ func parseRequest(head []byte) (request, error) {
 	return q, nil
 }
 
+// maxVoucher is how long a voucher may be: proxies' are of 26 characters.
+const maxVoucher = 64
+
+// launch begins the header with options for the start of a browser.
+const launch = "x-playwright-launch-options"
+
 // note takes one of the proxy's headers.
-func note(s *state.Serving, name, value string) {
+func (q *request) note(name, value string) {
+	s := &q.session
 	switch name {
+	case headerVoucher:
+		if len(value) <= maxVoucher {
+			q.voucher = value
+		}
 	case headerSession:
 		s.Session = value
 	case headerAttempt:
@@ -145,8 +158,10 @@ func hasToken(list, token string) bool {
 }
 
 // forward is the handshake for the Playwright server: the client's own, but
-// for the path, for what the proxy added, and for the client's origin, which
-// is the proxy's to judge. Where messages are read, compression is not offered:
+// for the path, for what the proxy added, for the client's origin, which
+// is the proxy's to judge, and for options of a browser that is to be started,
+// which this one is not: some spellings of them are an error that the server
+// does not expect. Where messages are read, compression is not offered:
 // each would have to be inflated, and one that is left out would break the
 // context of the next.
 func (q request) forward(path string, plain bool) []byte {
@@ -159,7 +174,7 @@ func (q request) forward(path string, plain bool) []byte {
 		if plain && name == "sec-websocket-extensions" {
 			return
 		}
-		if name != "host" && name != "origin" && !strings.HasPrefix(name, ours) {
+		if name != "host" && name != "origin" && !strings.HasPrefix(name, ours) && name != launch {
 			out = append(out, line...)
 		}
 	})

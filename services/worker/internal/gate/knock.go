@@ -34,7 +34,7 @@ func (g *Gate) knock(ctx context.Context, q request, began time.Time) (*served, 
 		return nil, refusal.New(refusal.BrowserDown, "")
 	}
 	handshake := q.forward(endpoint.Path, g.o.Guard != nil)
-	known := g.proxies.know(q.session.Proxy)
+	known := g.proxies.know(q.voucher)
 	if known {
 		if c := g.spare.take(); c != nil {
 			s, err := shake(c, endpoint, began, handshake)
@@ -56,7 +56,7 @@ func (g *Gate) knock(ctx context.Context, q request, began time.Time) (*served, 
 	if known && errors.As(err, new(*answered)) {
 		// Nor is what the server has to say for everybody.
 		if no := g.check(ctx, q); no != nil {
-			g.proxies.forget(q.session.Proxy)
+			g.proxies.forget(q.voucher)
 			err = no
 		}
 	}

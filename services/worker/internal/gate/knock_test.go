@@ -19,7 +19,13 @@ import (
 
 // brought is what a proxy sends that says who it is.
 func brought(session, proxy string) string {
-	return strings.Replace(handshake(session, 1), "x-pwdist-session", "x-pwdist-proxy: "+proxy+"\r\nx-pwdist-session", 1)
+	return named(session, proxy, proxy+"'s voucher")
+}
+
+// named is what somebody sends who names a proxy.
+func named(session, proxy, voucher string) string {
+	who := "x-pwdist-proxy: " + proxy + "\r\nx-pwdist-voucher: " + voucher + "\r\n"
+	return strings.Replace(handshake(session, 1), "x-pwdist-session", who+"x-pwdist-session", 1)
 }
 
 // ready takes the connection that the gate has opened for a session to come.
@@ -85,17 +91,31 @@ func TestAKnownProxysSessionFindsTheServerWaiting(t *testing.T) {
 }
 
 func TestAnUnknownProxyIsAskedFirst(t *testing.T) { // I10
-	for _, proxy := range []string{"q", ""} {
-		t.Run("named "+proxy, func(t *testing.T) {
+	for name, request := range map[string]string{
+		"of another name": brought("none", "q"),
+		"without a name":  brought("none", ""),
+		"of a known name": named("none", "p", ""), // which is in events and records
+		"with its name":   named("none", "p", "p"),
+	} {
+		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(*Options) {})
 			server := r.bring("a", "p")
-			status, code, _ := r.dial(brought("none", proxy)).answer()
+			status, code, _ := r.dial(request).answer()
 			require.Equal(t, 403, status)
 			require.Equal(t, "no_assignment", code)
 			require.Equal(t, 2, r.checks())
 			require.NoError(t, r.Stop(context.Background()))
 			require.Empty(t, server.takeEnd(), "nothing reached the server")
 		})
+	}
+}
+
+// TestALongVoucherIsNone bounds what is remembered.
+func TestALongVoucherIsNone(t *testing.T) {
+	for n, want := range map[int]int{maxVoucher: maxVoucher, maxVoucher + 1: 0} {
+		q, err := parseRequest([]byte(named("s", "p", strings.Repeat("x", n))))
+		require.NoError(t, err)
+		require.Len(t, q.voucher, want)
 	}
 }
 

@@ -68,6 +68,7 @@ func (g *Gate) serve(c net.Conn) {
 // opened is a session that has started.
 type opened struct {
 	session  state.Serving
+	voucher  string
 	relay    *relay
 	endpoint browser.Endpoint
 	began    time.Time
@@ -89,10 +90,10 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	r.watch(g.o.Guard, g.refusals(q.session.Session))
 	if err := g.claim(ctx, q, r); err != nil {
 		_ = server.Close()
-		g.proxies.forget(q.session.Proxy)
+		g.proxies.forget(q.voucher)
 		return nil, err
 	}
-	g.proxies.meet(q.session.Proxy)
+	g.proxies.meet(q.voucher)
 	r.up.early, r.down.early = rest(in), rest(s.in)
 	client.limitSilence(g.o.Stall)
 	_ = client.SetDeadline(time.Time{})
@@ -104,7 +105,7 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	}
 	g.o.Metrics.opening.Observe(time.Since(began).Seconds())
 	g.o.Metrics.started.Inc()
-	return &opened{session: q.session, relay: r, endpoint: s.endpoint, began: time.Now()}, nil
+	return &opened{session: q.session, voucher: q.voucher, relay: r, endpoint: s.endpoint, began: time.Now()}, nil
 }
 
 // unreachable is the refusal for a call to the pool that failed.
@@ -153,7 +154,7 @@ func (g *Gate) run(o *opened) {
 	log.Debug("session ended", zap.String("reason", reason), zap.Duration("active", ended.Sub(o.began).Round(time.Millisecond)),
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
-	if g.proxies.know(o.session.Proxy) {
+	if g.proxies.know(o.voucher) {
 		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint.Socket) })
 	}
 	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})

@@ -14,23 +14,24 @@ const (
 )
 
 // acquaintances are the proxies that have brought sessions which were really
-// assigned. Whoever names one of them is not asked for its assignment before
-// the server's handshake, but only when the session is started, which decides;
-// one lie, and it is asked before again.
+// assigned, by their vouchers: a proxy makes one when it starts, and tells workers
+// alone, while its id is in events and records. Whoever has the voucher of one
+// of them is not asked for its assignment before the server's handshake, but only
+// when the session is started, which decides; one lie, and it is asked before again.
 type acquaintances struct {
 	mu   sync.Mutex
 	seen map[string]time.Time
 }
 
-func (a *acquaintances) know(proxy string) bool {
+func (a *acquaintances) know(voucher string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at, ok := a.seen[proxy]
+	at, ok := a.seen[voucher]
 	return ok && time.Since(at) < trustTime
 }
 
-func (a *acquaintances) meet(proxy string) {
-	if proxy == "" {
+func (a *acquaintances) meet(voucher string) {
+	if voucher == "" {
 		return
 	}
 	a.mu.Lock()
@@ -38,11 +39,11 @@ func (a *acquaintances) meet(proxy string) {
 	if a.seen == nil || len(a.seen) >= maxKnown {
 		a.seen = map[string]time.Time{}
 	}
-	a.seen[proxy] = time.Now()
+	a.seen[voucher] = time.Now()
 }
 
-func (a *acquaintances) forget(proxy string) {
+func (a *acquaintances) forget(voucher string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.seen, proxy)
+	delete(a.seen, voucher)
 }

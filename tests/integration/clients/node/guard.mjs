@@ -355,6 +355,34 @@ async function main() {
       say({ name, error: e.message });
     }
   }
+  // The browser runs already: options for its start are nobody's, and some spellings are an error that the server does not expect.
+  for (const options of ['null', '[[', '{"args":["--remote-debugging-port=0"],"channel":"chrome"}']) {
+    const name = 'launch options ' + options;
+    try {
+      const another = await chromium.connect(url, { headers: { 'x-playwright-launch-options': options }, timeout: 20_000 });
+      expect(await (await another.newPage()).evaluate('6 * 7'), 42);
+      await another.close();
+      expect(await theirs.title(), 'secret of the victim');
+      say({ name });
+    } catch (e) {
+      say({ name, error: e.message });
+    }
+  }
+  // The server writes none of what it makes where a client says: official clients name their own paths.
+  try {
+    const context = await browser.newContext(), page = await context.newPage();
+    const { harId } = await context.tracing._channel.harStart({ page: page._channel, options: { harPath: file('written.har'), resourcesDir: file('written'), content: 'attach' } });
+    await serveSite(context);
+    await page.goto(site);
+    await context.tracing._channel.harExport({ harId, mode: 'entries' });
+    const filming = await browser._channel.newContext({ recordVideo: { dir: file('written-videos') } });
+    await filming.context.newPage().catch(() => {}); // without an ffmpeg there is no video at all
+    await context.close();
+    expect(fs.readdirSync(dir).filter(f => f.startsWith('written')).join(), '');
+    say({ name: 'paths of recordings' });
+  } catch (e) {
+    say({ name: 'paths of recordings', error: e.message });
+  }
   // A message that can be read in two ways ends the session that sent it, and no other.
   const gone = new Promise(done => browser.on('disconnected', done));
   raw(browser, { guid: '', params: {}, id: 99999, method: 'initialize' });
