@@ -22,7 +22,7 @@ import (
 
 // The attempts of clients/node/egress.mjs that end in the browser itself under
 // the guard, or are datagrams: the proxy has nothing to refuse.
-var mute = []string{"stun", "turn", "ice", "ice tcp", "webtransport", "proxy of a context"}
+var mute = []string{"stun", "turn", "ice", "ice tcp", "webtransport", "proxy of a context", "client certificate"}
 
 var attempts = slices.Concat([]string{
 	"goto", "goto decimal", "goto octal", "goto hex", "goto short", "goto wide digits", "goto ipv6", "goto mapped", "goto mapped hex",

@@ -1,10 +1,16 @@
 package integration_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"log"
 	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
@@ -203,9 +210,23 @@ func serveApp(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// selfSigned is a certificate for a client to show, and its key, both as PEM.
+func selfSigned(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, &private.PublicKey, private)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
 func (v *victim) targets(t *testing.T, app, other string) string {
 	t.Helper()
-	b, err := json.Marshal(map[string]any{"app": app, "other": other, "ports": v.ports})
+	certificate, key := selfSigned(t)
+	b, err := json.Marshal(map[string]any{"app": app, "other": other, "ports": v.ports, "certificate": certificate, "key": key})
 	require.NoError(t, err)
 	return string(b)
 }

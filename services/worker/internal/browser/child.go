@@ -123,13 +123,18 @@ func (c *child) writeConfig(o Options, l launch) (string, error) {
 	return path, nil
 }
 
+// aroundProxy is a variable with which Playwright lets loopback be an exception
+// of the proxies of contexts, such as its own for client certificates.
+const aroundProxy = "PLAYWRIGHT_DISABLE_FORCED_CHROMIUM_PROXIED_LOOPBACK"
+
 // environment is the server's: its own scratch folder, and nothing of the
-// worker's settings, which hold the Redis password.
+// worker's settings, which hold the Redis password, nor what leads around its
+// proxy.
 func environment(environ []string, temp string) []string {
 	env := make([]string, 0, len(environ)+1)
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, "PWDIST_") || name == "REDIS_URL" || name == "TMPDIR" {
+		if strings.HasPrefix(name, "PWDIST_") || name == "REDIS_URL" || name == "TMPDIR" || name == aroundProxy {
 			continue
 		}
 		env = append(env, e)

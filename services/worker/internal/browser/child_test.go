@@ -50,6 +50,6 @@ func TestOutputIsBounded(t *testing.T) {
 }
 
 func TestTheBrowserLearnsNothingOfTheWorker(t *testing.T) {
-	got := environment([]string{"PATH=/bin", "REDIS_URL=redis://:secret@r", "PWDIST_REDIS__URL=redis://:secret@r", "TMPDIR=/var/tmp", "HOME=/root"}, "/scratch/tmp")
+	got := environment([]string{"PATH=/bin", "REDIS_URL=redis://:secret@r", "PWDIST_REDIS__URL=redis://:secret@r", "TMPDIR=/var/tmp", "HOME=/root", aroundProxy + "=1"}, "/scratch/tmp")
 	require.Equal(t, []string{"PATH=/bin", "HOME=/root", "TMPDIR=/scratch/tmp"}, got)
 }

@@ -128,6 +128,12 @@ const attempts = {
     const other = await browser.newContext({ proxy: { server: `http://127.0.0.1:${port}` } });
     return (await other.newPage()).goto('http://elsewhere.test/').then(r => 'status ' + r.status());
   },
+  // The server itself connects for such a context.
+  'client certificate': async ({ port }) => {
+    const origin = `https://127.0.0.1:${port}`;
+    const other = await browser.newContext({ ignoreHTTPSErrors: true, clientCertificates: [{ origin, cert: Buffer.from(at.certificate), key: Buffer.from(at.key) }] });
+    return (await other.newPage()).goto(origin + '/').then(r => 'status ' + r.status());
+  },
   // The name is the app's when the page is opened, and the victim's when it asks again.
   'rebinding': async ({ port }) => {
     const page = await context.newPage();
@@ -135,6 +141,29 @@ const attempts = {
     const first = await page.textContent('body');
     return `${first}, then ` + await page.evaluate('fetch("/hit").then(r => r.text(), String)');
   },
+};
+
+// What has a browser ask DNS by itself for a name that nobody else knows.
+const asks = name => inPage(`
+  const html = '<link rel="dns-prefetch" href="http://prefetch-${name}.test"><link rel="preconnect" href="http://preconnect-${name}.test"><a href="http://link-${name}.test">link</a>';
+  document.head.insertAdjacentHTML('beforeend', '<meta http-equiv="x-dns-prefetch-control" content="on">');
+  document.body.insertAdjacentHTML('beforeend', html);
+  return fetch('/cors').then(r => r.text())`);
+// The last of them is where the log ends.
+const names = {
+  'links': asks('x'),
+  'stun': peer('[{ urls: "stun:stun-x.test:3478" }]'),
+  'turn': peer('[{ urls: "turn:turn-x.test:3478?transport=udp", username: "a", credential: "b" }]'),
+  'turn tcp': peer('[{ urls: "turn:turn-tcp-x.test:3478?transport=tcp", username: "a", credential: "b" }]'),
+  'candidate': peer('[]', "'candidate:1 1 udp 2113937151 candidate-x.test 9 typ host'"),
+  'webtransport': inPage(`
+    const t = new WebTransport('https://webtransport-x.test/');
+    t.closed.catch(() => {});
+    return Promise.race([t.ready.then(() => 'open', String), new Promise(done => setTimeout(done, 1000, 'no answer'))]);`),
+  'websocket': inPage('return new Promise(done => { const s = new WebSocket("ws://websocket-x.test/"); s.onopen = () => done("open"); s.onerror = () => done("error"); })'),
+  'fetch': inPage('return fetch("http://fetch-x.test/", { mode: "no-cors" }).then(r => r.type, String)'),
+  'page': goTo(() => 'http://page-x.test/'),
+  'last': async () => (await context.newPage()).goto(`${at.app}/last`).then(r => 'status ' + r.status()),
 };
 
 // What an allowed application must be able to do.
@@ -162,7 +191,8 @@ const pass = {
 };
 
 await shared.goto(at.app + '/');
-for (const [name, step] of Object.entries({ attempts, pass }[what])) {
+for (const [name, step] of Object.entries({ attempts, names, pass }[what])) {
+  if (what === 'attempts' && !at.ports[name]) continue; // not asked for
   const going = Promise.resolve().then(() => step({ port: at.ports[name] })).catch(e => e.message);
   const outcome = await Promise.race([going, late(20_000)]);
   process.stdout.write(JSON.stringify({ name, outcome: String(outcome) }) + '\n');
