@@ -70,3 +70,17 @@ func TestPagesDoNotReadTheClipboard(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1})
 	guardClient(t, "clipboard.mjs", p.URL("name=clipboard"))
 }
+
+// With guard.cdp=refuse a client gets no CDP session, and is told what to use; all
+// else goes on.
+func TestCDPSessionsCanBeRefusedAltogether(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"guard.cdp": "refuse"}})
+	guardClient(t, "nocdp.mjs", p.URL("name=nocdp"))
+}
+
+// Messages up to the most that a shared browser takes pass through proxy, gate and
+// guard, and larger ones fail alone, while a neighbour works.
+func TestLargeMessages(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1})
+	guardClient(t, "large.mjs", p.URL("name=large"))
+}
