@@ -35,6 +35,15 @@ async function session(url, whole) {
 
 const median = values => values.sort((a, b) => a - b)[values.length >> 1];
 
+function shuffled(list) {
+  const all = [...list];
+  for (let i = all.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [all[i], all[j]] = [all[j], all[i]];
+  }
+  return all;
+}
+
 async function pages({ endpoints, count }) {
   const all = {};
   for (const name in endpoints) all[name] = { connect: [], firstPage: [], whole: [] };
@@ -42,10 +51,8 @@ async function pages({ endpoints, count }) {
   // The first ones warm everything up and do not count. One in three is a whole script, which takes far
   // longer than a first page, and differs less.
   for (let i = -3; i < 3 * count; i++) {
-    // Each comes first, last and after each other one in turn.
-    names.reverse();
-    if (i % 2) names.push(names.shift());
-    for (const name of names) {
+    // By chance: who comes after whom shows in the figures, and a fixed order makes that a difference between them.
+    for (const name of shuffled(names)) {
       const took = await session(endpoints[name], i % 3 === 0);
       if (i >= 0) for (const part in took) all[name][part].push(took[part]);
     }

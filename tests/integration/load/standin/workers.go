@@ -35,8 +35,10 @@ type worker struct {
 	starting sync.RWMutex
 	number   int64
 
-	mu   sync.Mutex
-	live map[string]struct{}
+	mu        sync.Mutex
+	live      map[string]struct{}
+	outbox    []state.End // not reported yet
+	reporting bool
 }
 
 // Join brings workers into the pool, each with so many slots and no lifetime.
@@ -46,7 +48,8 @@ func Join(ctx context.Context, redis string, count, slots, port int) (*Workers, 
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	option.DisableCache, option.ForceSingleClient = true, true
+	// As workers connect, which put their calls into one pipeline.
+	option.DisableCache, option.ForceSingleClient, option.PipelineMultiplex = true, true, -1
 	client, err := rueidis.NewClient(option)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
@@ -150,13 +153,31 @@ func (w *Workers) Start(ctx context.Context, endpoint string, headers map[string
 	one.mu.Lock()
 	one.live[session] = struct{}{}
 	one.mu.Unlock()
-	return func() {
-		err := w.store.Finish(ctx, state.SideWorker, one.id, state.End{Session: session, Reason: "client_closed"})
+	return func() { w.report(ctx, one, state.End{Session: session, Reason: "client_closed"}) }, nil
+}
+
+// report tells the pool of an end. What ends while a call is under way goes
+// into the next one, as with real workers.
+func (w *Workers) report(ctx context.Context, one *worker, e state.End) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	one.outbox = append(one.outbox, e)
+	if one.reporting {
+		return
+	}
+	one.reporting = true
+	for len(one.outbox) > 0 {
+		ends := one.outbox
+		one.outbox = nil
+		one.mu.Unlock()
+		err := w.store.Finish(ctx, state.SideWorker, one.id, ends...)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "stand-in: finish:", err)
 		}
 		one.mu.Lock()
-		delete(one.live, session)
-		one.mu.Unlock()
-	}, nil
+		for _, e := range ends {
+			delete(one.live, e.Session)
+		}
+	}
+	one.reporting = false
 }
