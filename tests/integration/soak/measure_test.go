@@ -124,14 +124,9 @@ func (s *soak) measure() measures {
 	return m
 }
 
-// program measures one of our programs, after a collection.
+// program measures one of our programs, its memory after a collection.
 func (s *soak) program(m measures, take func(string, func() float64), w *harness.Service, of string) {
 	s.t.Helper()
-	for range 2 { // what is in a pool goes in the second
-		if status, _ := w.Get("/debug/pprof/heap?gc=1"); status != http.StatusOK {
-			s.t.Fatalf("%s does not collect its garbage: status %d", w.Name, status)
-		}
-	}
 	metric := func(name string) float64 {
 		_, text := w.Get("/metrics")
 		for line := range strings.Lines(text) {
@@ -142,7 +137,18 @@ func (s *soak) program(m measures, take func(string, func() float64), w *harness
 		s.t.Fatalf("%s has no metric %s", w.Name, name)
 		return 0
 	}
-	take("goroutines"+of, func() float64 { return metric("go_goroutines") })
+	// Not the metric: collecting that takes goroutines itself, now so many and now none.
+	take("goroutines"+of, func() float64 {
+		_, text := w.Get("/debug/pprof/goroutine?debug=1")
+		_, total, _ := strings.Cut(text, "goroutine profile: total ")
+		number, _, _ := strings.Cut(total, "\n")
+		return number64(number)
+	})
+	for range 2 { // what is in a pool goes in the second
+		if status, _ := w.Get("/debug/pprof/heap?gc=1"); status != http.StatusOK {
+			s.t.Fatalf("%s does not collect its garbage: status %d", w.Name, status)
+		}
+	}
 	m["heap MiB"+of] = metric("go_memstats_heap_alloc_bytes")
 	m["RSS MiB"+of] = rollup(w.Process().PID(), "Rss:")
 }
