@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"sync"
+	"sync/atomic"
 )
 
 // Demand is what a client asks of its worker.
@@ -18,9 +20,35 @@ type Demand struct {
 // encode returns the canonical JSON and the class, which is its hash: equal
 // demands share one queue.
 func (d Demand) encode() (class, text string) {
+	plain := plainDemand{d.Browser, d.Playwright, d.Isolation}
+	if len(d.Require) == 0 {
+		if e, ok := encoded.Load(plain); ok {
+			e := e.(encodedDemand)
+			return e.class, e.text
+		}
+	}
 	b, _ := json.Marshal(d) // strings and string maps always marshal, with sorted keys
-	return hash(b), string(b)
+	class, text = hash(b), string(b)
+	if len(d.Require) == 0 && encodedCount.Add(1) <= maxEncoded {
+		encoded.Store(plain, encodedDemand{class, text})
+	}
+	return class, text
 }
+
+// Clients differ in few ways as long as they require no labels, and writing JSON
+// costs a session as much as several system calls.
+type (
+	plainDemand   struct{ browser, playwright, isolation string }
+	encodedDemand struct{ class, text string }
+)
+
+// maxEncoded bounds what clients can make a process keep.
+const maxEncoded = 1000
+
+var (
+	encoded      sync.Map // of plainDemand to encodedDemand
+	encodedCount atomic.Int32
+)
 
 // Flavour is what placement looks at in a worker. Operators bound how many a
 // pool has.

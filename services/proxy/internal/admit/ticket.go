@@ -37,7 +37,7 @@ type Ticket struct {
 // Open makes a ticket. Every ticket is closed by Started or by Close.
 func (a *Admitter) Open(r state.Request, wait time.Duration) *Ticket {
 	r.Proxy, r.QueueLimit = a.o.Proxy, a.o.QueueLimit
-	t := &Ticket{a: a, request: r, news: make(chan state.Standing, 8), began: time.Now(), wait: wait, deadline: time.NewTimer(wait)}
+	t := &Ticket{a: a, request: r, news: make(chan state.Standing, 2), began: time.Now(), wait: wait, deadline: time.NewTimer(wait)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.order++

@@ -58,6 +58,7 @@ type proxy struct {
 	memory     *memory
 	processors *processors
 	running    running
+	walkers    *walkers
 	walks      sync.WaitGroup // clients on their way to a worker
 	walksMu    sync.Mutex
 	draining   bool // no further walk begins
@@ -138,6 +139,7 @@ func serve(cfg Config, log *zap.Logger) error {
 	p.places = newPlaces(log)
 	p.memory = newMemory()
 	p.processors = newProcessors(cfg.Relay.pollers())
+	p.walkers = newWalkers(p.walk)
 	port := telemetry.NewAdmin(cfg.Admin, p.health, reg, log)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
 		run.Func("handover", func(ctx context.Context) error { return p.takeOver(ctx, port) }, p.forsake),
@@ -304,6 +306,7 @@ func (p *proxy) drain(ctx context.Context) error {
 	p.draining = true
 	p.walksMu.Unlock()
 	p.walks.Wait()
+	p.walkers.stop()
 
 	r := p.edge.Relay()
 	if n := r.Len(); n > 0 {

@@ -34,10 +34,7 @@ func (p *proxy) accept(u edge.Upgrade) {
 		return
 	}
 	p.processors.client()
-	go func() {
-		defer p.walks.Done()
-		p.walk(u)
-	}()
+	p.walkers.lead(u)
 }
 
 func (p *proxy) begin() bool {
@@ -62,6 +59,7 @@ func (p *proxy) hopeless(d state.Demand) (refusal.Refusal, bool) {
 }
 
 func (p *proxy) walk(u edge.Upgrade) {
+	defer p.walks.Done()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	u.Client.OnLeave(cancel)
@@ -148,7 +146,7 @@ func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (s
 func (p *proxy) dial(ctx context.Context, g state.Grant, u dial.Upgrade) (*dial.Conn, error) {
 	ctx, done := context.WithTimeout(ctx, p.config.Dial.Timeout)
 	defer done()
-	return dial.Dialer{Probe: p.config.Relay.Ping == 0}.Dial(ctx, g, u)
+	return dial.Dialer{Probe: p.config.Relay.Ping == 0, Open: p.edge.Relay().DialContext}.Dial(ctx, g, u)
 }
 
 // upstream is an answer that is not of the pool but of the Playwright server.

@@ -12,9 +12,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/keepalive"
@@ -82,16 +84,16 @@ type Dialer struct {
 	// pings. Else pings and heartbeats do, and probes would do harm (package
 	// keepalive).
 	Probe bool
+	// Open connects to an address that is no name, where the kernel does not
+	// probe; nil does as net.Dialer. It may leave it to the first write to tell
+	// that there is no connection.
+	Open func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Dial connects to the worker of a grant and passes the handshake on. The
 // context bounds all of it.
 func (d Dialer) Dial(ctx context.Context, g state.Grant, u Upgrade) (*Conn, error) {
-	dialer := net.Dialer{KeepAlive: -1}
-	if d.Probe {
-		dialer.KeepAliveConfig = keepalive.Config()
-	}
-	c, err := dialer.DialContext(ctx, "tcp", g.Endpoint)
+	c, err := d.open(ctx, g.Endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +109,32 @@ func (d Dialer) Dial(ctx context.Context, g state.Grant, u Upgrade) (*Conn, erro
 	return conn, nil
 }
 
+func (d Dialer) open(ctx context.Context, endpoint string) (net.Conn, error) {
+	if d.Open != nil && !d.Probe {
+		if a, err := netip.ParseAddrPort(endpoint); err == nil && a.Addr().Zone() == "" {
+			return d.Open(ctx, "tcp", endpoint)
+		}
+	}
+	dialer := net.Dialer{KeepAlive: -1}
+	if d.Probe {
+		dialer.KeepAliveConfig = keepalive.Config()
+	}
+	return dialer.DialContext(ctx, "tcp", endpoint)
+}
+
+// readers are of one size; a session needs one for its worker's answer only.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
 func handshake(c net.Conn, g state.Grant, u Upgrade) (*Conn, error) {
 	if _, err := c.Write(request(g, u)); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReaderSize(c, 4096)
+	r := readers.Get().(*bufio.Reader)
+	r.Reset(c)
+	defer func() {
+		r.Reset(nil)
+		readers.Put(r)
+	}()
 	head, status, err := readAnswer(r)
 	if err != nil {
 		return nil, err

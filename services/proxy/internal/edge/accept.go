@@ -26,6 +26,7 @@ func inherit(ln *net.TCPListener) error {
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
+		failed = setIdle(fd)
 		for _, o := range [][3]int{
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
@@ -38,19 +39,30 @@ func inherit(ln *net.TCPListener) error {
 	return errors.Join(err, failed)
 }
 
-// accept takes the next connection, without the runtime's poller, which would
-// watch it for no longer than until nbio does.
-func accept(ln syscall.RawConn) (*accepted, error) {
+// acceptor takes connections without the runtime's poller, which would watch
+// each for no longer than until nbio does. It is for one goroutine.
+type acceptor struct {
+	raw   syscall.RawConn
+	taken uint
+}
+
+// sameIdle is how many connections in a row inherit when they are probed first.
+const sameIdle = 8
+
+// accept takes the next connection.
+func (a *acceptor) accept() (*accepted, error) {
 	var c *accepted
 	var failed error
-	err := ln.Read(func(fd uintptr) bool {
+	err := a.raw.Read(func(fd uintptr) bool {
 		for {
-			n, from, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			// That of package unix asks for the protocol each time.
+			n, from, err := syscall.Accept4(int(fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 			switch {
 			case err == nil:
-				// Not inherited, so that it is another time for each.
-				_ = unix.SetsockoptInt(n, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepalive.Idle().Seconds()))
 				c = &accepted{fd: n, remote: tcpAddress(from)}
+				if a.taken++; a.taken%sameIdle == 0 {
+					_ = setIdle(fd)
+				}
 			case errors.Is(err, unix.EAGAIN):
 				return false
 			case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
@@ -65,6 +77,12 @@ func accept(ln syscall.RawConn) (*accepted, error) {
 		err = failed
 	}
 	return c, err
+}
+
+// setIdle chooses anew how long what is accepted may be silent until it is probed.
+func setIdle(listener uintptr) error {
+	err := unix.SetsockoptInt(int(listener), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepalive.Idle().Seconds()))
+	return os.NewSyscallError("setsockopt", err)
 }
 
 // accepted is a connection as accept gives it: a descriptor and an address.
@@ -97,11 +115,11 @@ func (fd rawFD) Control(f func(uintptr)) error { f(uintptr(fd)); return nil }
 func (rawFD) Read(func(uintptr) bool) error    { return errors.ErrUnsupported }
 func (rawFD) Write(func(uintptr) bool) error   { return errors.ErrUnsupported }
 
-func tcpAddress(from unix.Sockaddr) net.Addr {
+func tcpAddress(from syscall.Sockaddr) net.Addr {
 	switch a := from.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		zone := ""
 		if a.ZoneId != 0 {
 			zone = strconv.Itoa(int(a.ZoneId))

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -22,12 +23,15 @@ type listener struct {
 	net.Listener
 	tcp      *net.TCPListener
 	file     *os.File // the same socket, as package net lets nobody else accept
-	raw      syscall.RawConn
+	sockets  acceptor
 	log      *zap.Logger
 	accepted func() // is told of every connection; may be nil
 
 	// limit is the number above which descriptors are the last ones.
-	limit uintptr
+	limit int
+	// highest is the highest one seen lately, unasked how many connections were
+	// taken since.
+	highest, unasked int
 	// spare is a descriptor to fall back on when there is no other: with it a
 	// client can be told why it is not served.
 	spare *os.File
@@ -69,13 +73,13 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{
-		Listener: ln, tcp: tcp, file: file, raw: raw, log: log,
+		Listener: ln, tcp: tcp, file: file, sockets: acceptor{raw: raw}, log: log,
 		stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
 	}
-	l.limit = ^uintptr(0)
+	l.limit = math.MaxInt32
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur > headroom {
-		l.limit = uintptr(files.Cur - headroom)
+		l.limit = int(min(files.Cur-headroom, math.MaxInt32)) //nolint:gosec // bounded
 	}
 	l.spare, _ = os.Open(os.DevNull)
 	l.stop = sync.OnceFunc(func() {
@@ -91,7 +95,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 // Close, because its caller tries again after every error.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		c, err := accept(l.raw)
+		c, err := l.sockets.accept()
 		if err == nil && l.last(c) {
 			l.warn(syscall.EMFILE)
 			shed(c)
@@ -141,12 +145,18 @@ func (l *listener) warn(err error) {
 // one that the loop needs for a connection. The first says nothing of that: it is
 // free again as soon as there is a second.
 func (l *listener) last(c *accepted) bool {
+	// A connection takes four at most, so while half of them are free it is enough to ask now and then.
+	if l.unasked < min(16, l.limit/32) && l.highest > 0 && l.highest < l.limit/2 {
+		l.unasked++
+		return false
+	}
 	second, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return true
 	}
 	_ = unix.Close(second)
-	return uintptr(second) >= l.limit
+	l.highest, l.unasked = second, 0
+	return second >= l.limit
 }
 
 // shedNext takes one client from the backlog and tells it to come back; false
@@ -161,7 +171,7 @@ func (l *listener) shedNext() bool {
 	l.closeSpare()
 	defer func() { l.spare, _ = os.Open(os.DevNull) }()
 	_ = l.file.SetReadDeadline(time.Now().Add(shedTime)) // somebody else may have taken it
-	c, err := accept(l.raw)
+	c, err := l.sockets.accept()
 	_ = l.file.SetReadDeadline(time.Time{})
 	if err != nil {
 		return errors.Is(err, os.ErrDeadlineExceeded)

@@ -46,6 +46,14 @@ func (s *Session) Drop() {
 	}
 }
 
+// Drop makes the loop forget a connection that has no session yet.
+func (k *Link) Drop() {
+	k.leg().mu.Lock()
+	c := k.leg().watched
+	k.leg().mu.Unlock()
+	_ = c.CloseWithError(io.EOF)
+}
+
 // Watching returns what the loop watches now.
 func (s *Session) Watching() [2]*nbio.Conn {
 	var all [2]*nbio.Conn

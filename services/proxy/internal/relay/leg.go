@@ -28,9 +28,13 @@ type leg struct {
 	client *Client // nil for a worker
 	// session is set once the leg belongs to one.
 	session atomic.Pointer[Session]
+	// link reads from a worker's leg until then; else it is nil.
+	link atomic.Pointer[Link]
 	// over tells that no event comes any more, because the peer sends nothing
 	// new: what is there must be read to its end.
 	over atomic.Bool
+	// ended tells that its end was read, or that the peer has gone.
+	ended atomic.Bool
 	// unanswered is the number of our pings since the peer was heard last.
 	unanswered atomic.Int32
 
@@ -48,16 +52,20 @@ func (l *leg) Parse([]byte) error { return errors.ErrUnsupported }
 
 // Ready runs on the loop.
 func (l *leg) Ready() {
-	// What a waiting client sends stays in the kernel until it has a worker.
 	if s := l.session.Load(); s != nil {
 		s.dirs[l.side].run()
+		return
+	}
+	// What a waiting client sends stays in the kernel until it has a worker.
+	if k := l.link.Load(); k != nil {
+		k.wake()
 	}
 }
 
 // CloseAndClean runs when the loop does not watch the connection any more.
 func (l *leg) CloseAndClean(error) {
 	l.mu.Lock()
-	again := !l.closed && !peerGone(l.fd)
+	again := !l.closed && !l.ended.Load() && !peerGone(l.fd)
 	if l.closed || again && l.rewatch() == nil {
 		l.mu.Unlock()
 		if again {
@@ -69,7 +77,11 @@ func (l *leg) CloseAndClean(error) {
 	l.over.Store(true)
 	s := l.session.Load()
 	if s == nil {
-		l.client.left()
+		if l.client != nil {
+			l.client.left()
+		} else if k := l.link.Load(); k != nil {
+			k.wake()
+		}
 		return
 	}
 	s.dirs[l.side].run()

@@ -150,6 +150,7 @@ func (d *dir) pump() (more bool) {
 			drained = true
 		case never:
 			d.ended = true
+			d.src.ended.Store(true)
 			d.session.sideOver(d.src.side)
 		case some:
 			// A short read has emptied the socket; what comes later is a new

@@ -40,6 +40,7 @@ type rig struct {
 	address string
 	doors   chan *door
 	stop    func()
+	started int // sessions
 }
 
 func newRig(t testing.TB, change ...func(*relay.Options)) *rig {
@@ -146,6 +147,26 @@ func worker(t testing.TB) (here, there *net.TCPConn) {
 	return c.(*net.TCPConn), there
 }
 
+// link returns both ends of a worker's connection that the relay made itself,
+// after a word each way.
+func (g *rig) link() (here net.Conn, there *net.TCPConn) {
+	g.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(g.t, err)
+	defer func() { _ = ln.Close() }()
+	here, err = g.relay.DialContext(g.t.Context(), "tcp", ln.Addr().String())
+	require.NoError(g.t, err)
+	g.t.Cleanup(func() { _ = here.Close() })
+	c, err := ln.Accept()
+	require.NoError(g.t, err)
+	g.t.Cleanup(func() { _ = c.Close() })
+	write(g.t, here, []byte("request"))
+	require.Equal(g.t, "request", string(read(g.t, c, len("request"))))
+	write(g.t, c, []byte("answer"))
+	require.Equal(g.t, "answer", string(read(g.t, here, len("answer"))))
+	return here, c.(*net.TCPConn)
+}
+
 // session is one that runs; client and worker are the far ends.
 type session struct {
 	t              testing.TB
@@ -160,8 +181,13 @@ func (g *rig) session(early ...byte) *session {
 	g.t.Helper()
 	s := &session{t: g.t, result: make(chan relay.Result, 2)}
 	s.client, s.door = g.client()
-	here, there := worker(g.t)
-	s.worker = there
+	// In turn, those of package net and the relay's own.
+	var here net.Conn
+	if g.started++; g.started%2 == 0 {
+		here, s.worker = worker(g.t)
+	} else {
+		here, s.worker = g.link()
+	}
 	var err error
 	s.Session, err = g.relay.Start(s.door.client.Load(), here, []byte(head), early, func(r relay.Result) {
 		s.ends.Add(1)

@@ -60,21 +60,27 @@ type lingering struct {
 	left   standstill // of what the kernel had on its way
 }
 
-// Start joins a client that was adopted with the connection to its worker.
-// head is the worker's answer to the upgrade, which goes to the client first;
-// early is what the worker sent behind it. onEnd, which may be nil, is called
-// once, when nothing more goes through; a client that has left meanwhile is a
-// session that ends at once. After an error nothing was sent to the client and
-// the worker's connection is closed.
+// Start joins a client that was adopted with the connection to its worker, which
+// may be a Link. head is the worker's answer to the upgrade, which goes to the
+// client first; early is what the worker sent behind it. onEnd, which may be nil,
+// is called once, when nothing more goes through; a client that has left meanwhile
+// is a session that ends at once. After an error nothing was sent to the client
+// and the worker's connection is closed.
 func (r *Relay) Start(c *Client, worker net.Conn, head, early []byte, onEnd func(Result)) (*Session, error) {
-	conn, err := nbio.NBConn(nameless{hidden{worker}})
+	k, ok := worker.(*Link)
+	if !ok {
+		var err error
+		if k, err = r.link(worker); err != nil {
+			return nil, err
+		}
+	}
+	s, err := k.take()
 	if err != nil {
-		_ = worker.Close()
+		_ = k.Close()
 		return nil, err
 	}
-	s := &Session{relay: r, onEnd: onEnd, worker: leg{relay: r, fd: conn.Hash(), side: workerSide}}
+	s.onEnd = onEnd
 	w := &s.worker
-	conn.SetSession(w)
 	s.legs = [2]*leg{&c.leg, w}
 	s.running.Store(int32(len(s.dirs)))
 	for side := range s.dirs {
@@ -89,15 +95,11 @@ func (r *Relay) Start(c *Client, worker net.Conn, head, early []byte, onEnd func
 	down.count(early)
 
 	if err := r.add(s); err != nil {
-		closeFD(w.fd)
+		w.close()
 		return nil, err
 	}
 	w.session.Store(s)
-	if err := w.register(conn); err != nil {
-		w.close()
-		r.remove(s)
-		return nil, err
-	}
+	w.link.Store(nil)
 	if !c.take(s) {
 		s.legs[clientSide] = nil
 		s.abort(ReasonClient)
@@ -105,6 +107,21 @@ func (r *Relay) Start(c *Client, worker net.Conn, head, early []byte, onEnd func
 	down.drive()
 	up.drive()
 	return s, nil
+}
+
+// link makes a Link of a connection that stands.
+func (r *Relay) link(worker net.Conn) (*Link, error) {
+	conn, err := nbio.NBConn(nameless{hidden{worker}})
+	if err != nil {
+		_ = worker.Close()
+		return nil, err
+	}
+	k := &Link{ready: make(chan struct{}, 1), session: &Session{relay: r, worker: leg{relay: r, fd: conn.Hash(), side: workerSide}}}
+	if err := k.register(conn); err != nil {
+		_ = k.Close()
+		return nil, err
+	}
+	return k, nil
 }
 
 // sideOver runs when one side has sent everything, and before the other side
