@@ -32,6 +32,7 @@ func TestCost(t *testing.T) {
 			func() {
 				p := openPool(t, conn, options(func(o *state.Options) { o.ProcessLease, o.StartLease = 24*time.Hour, 24*time.Hour }))
 				defer p.wipe()
+				p.proxyBeat("p1") // which sets up Redis' Lua
 				f := newFleet(p, workers, flavours, 4, chromium("1.0"))
 				fmt.Fprintf(&table, "| %d | %d | %s | %s |", workers, flavours, f.measure(cycles, false, false), f.measure(cycles, true, false))
 				f.demand = chromium("")
