@@ -19,7 +19,8 @@ const (
 
 	// WorkerJoined brings a worker into the pool, with all that is known of it.
 	WorkerJoined Type = "worker.joined"
-	// WorkerSuspect takes a worker out of placement because a dial failed.
+	// WorkerSuspect takes a worker out of placement because a dial failed, or while
+	// its next boot takes its place.
 	WorkerSuspect Type = "worker.suspect"
 	// WorkerUnhealthy takes a worker out of placement because its browser does
 	// not work at the moment.
