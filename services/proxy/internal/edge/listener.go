@@ -79,7 +79,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	l.limit = math.MaxInt32
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur > headroom {
-		l.limit = int(min(files.Cur-headroom, math.MaxInt32)) //nolint:gosec // bounded
+		l.limit = int(min(files.Cur-headroom, math.MaxInt32))
 	}
 	l.spare, _ = os.Open(os.DevNull)
 	l.stop = sync.OnceFunc(func() {
