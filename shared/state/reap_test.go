@@ -46,8 +46,12 @@ func TestProxyIsToldUntilItHears(t *testing.T) {
 	require.True(t, beat("").New, "the first reply was lost")
 	last := beat("")
 	for name, happens := range map[string]func(){
-		"it was reaped":                    func() { p.expire(p.k.Proxies(), "p1"); p.reap(10) },
-		"it was late":                      func() { p.expire(p.k.Proxies(), "p1") },
+		"it was reaped": func() { p.expire(p.k.Proxies(), "p1"); p.reap(10) },
+		"it was late":   func() { p.expire(p.k.Proxies(), "p1") },
+		"it was late, then time stood still": func() {
+			p.expire(p.k.Proxies(), "p1")
+			p.lastSeen(time.Hour)
+		},
 		"another call has met it since":    func() { p.expire(p.k.Proxies(), "p1"); p.reap(10); p.acquire("s1") },
 		"the clock was set back meanwhile": func() { p.lastSeen(-time.Hour) },
 	} {

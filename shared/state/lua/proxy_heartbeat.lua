@@ -6,9 +6,10 @@
 -- reply {epoch, rev, 'known'|'new', ms until the next deadline, -1 when there is none, time in ms}
 --       'new' also for one that was away for longer than its lease: its tickets may be gone
 -- Who was told so may not have heard it. It is new until it names the reply that said so; the
--- half of a ms that meet gives stays until then.
-local till = alive(P .. 'proxies', ARGV[1])
-local known = till and (till % 1 == 0 or till == (tonumber(ARGV[3]) or 0) + LEASE + 0.5)
+-- half of a ms that meet gives stays until then. Time that stood still forgives a lease that was
+-- over before, but not what others have ended by then.
+local till = tonumber(call('ZSCORE', P .. 'proxies', ARGV[1]) or '')
+local known = till and till > NOW and (till % 1 == 0 or till == (tonumber(ARGV[3]) or 0) + LEASE + 0.5)
 call('ZADD', P .. 'proxies', NOW + LEASE + (known and 0 or 0.5), ARGV[1])
 call('PEXPIRE', P .. 'inbox:' .. ARGV[1], INBOX_AGE)
 give(report('proxy', ARGV[1], ARGV[2]))
