@@ -1,9 +1,11 @@
 package relay_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -14,8 +16,19 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
 )
 
-func TestLinkToNobody(t *testing.T) {
+// newRunningRig is newRig whose loops have begun: nbio waits forever for one that is
+// stopped before.
+func newRunningRig(t *testing.T) *rig {
+	t.Helper()
 	g := newRig(t)
+	for range 2 { // loops, which take connections in turn
+		g.client()
+	}
+	return g
+}
+
+func TestLinkToNobody(t *testing.T) {
+	g := newRunningRig(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
@@ -31,9 +44,31 @@ func TestLinkToNobody(t *testing.T) {
 	require.Error(t, err, "a name is for package net")
 }
 
+// Whatever form an address has, the worker behind it is reached.
+func TestLinkToAnyAddress(t *testing.T) {
+	g := newRunningRig(t)
+	// "[::]" takes IPv4 as well where a machine has no IPv6.
+	ln, err := net.Listen("tcp", "[::]:0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	for _, host := range []string{"127.0.0.1", "::ffff:127.0.0.1", "::1"} {
+		k, err := g.relay.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+		if host == "::1" && errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+			continue // there is no IPv6 here; it was tried
+		}
+		require.NoError(t, err)
+		write(t, k, []byte("hello"))
+		c, err := ln.Accept()
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(read(t, c, 5)))
+		_, _ = k.Close(), c.Close()
+	}
+}
+
 // A connection that is still being made is waited for no longer than asked.
 func TestLinkToAFullHouse(t *testing.T) {
-	g := newRig(t)
+	g := newRunningRig(t)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)
 	defer func() { _ = unix.Close(fd) }()
@@ -65,7 +100,7 @@ func TestLinkToAFullHouse(t *testing.T) {
 }
 
 func TestLinkThatGetsNoAnswer(t *testing.T) {
-	g := newRig(t)
+	g := newRunningRig(t)
 	t.Run("in time", func(t *testing.T) {
 		k, _ := g.link()
 		require.NoError(t, k.SetDeadline(time.Now().Add(20*time.Millisecond)))
@@ -103,7 +138,7 @@ func TestLinkThatGetsNoAnswer(t *testing.T) {
 func TestLinkWithMoreBehindTheAnswer(t *testing.T) {
 	for name, end := range map[string]bool{"and it goes on": false, "and an end": true} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t)
+			g := newRunningRig(t)
 			k, there := g.link()
 			write(t, there, []byte("1234"))
 			if end {
@@ -130,7 +165,7 @@ func TestLinkWithMoreBehindTheAnswer(t *testing.T) {
 }
 
 func TestLinkReadInPieces(t *testing.T) {
-	g := newRig(t)
+	g := newRunningRig(t)
 	k, there := g.link()
 	write(t, there, []byte("1234"))
 	settled(t, there)
@@ -141,7 +176,7 @@ func TestLinkReadInPieces(t *testing.T) {
 
 // The loop may drop a connection by mistake at any time.
 func TestLinkIsDroppedByMistake(t *testing.T) {
-	g := newRig(t)
+	g := newRunningRig(t)
 	k, there := g.link()
 	k.(*relay.Link).Drop()
 	write(t, there, []byte("x"))
