@@ -52,11 +52,9 @@ func (r *Relay) DialContext(_ context.Context, network, address string) (net.Con
 
 // connecting is a socket on its way to an address.
 func connecting(to netip.AddrPort) (fd int, err error) {
-	family, address := unix.AF_INET, unix.Sockaddr(nil)
+	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
 	if ip := to.Addr().Unmap(); ip.Is4() {
-		address = &unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}
-	} else {
-		family, address = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: ip.As16()}
+		family, address = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}
 	}
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
