@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -181,11 +182,7 @@ func TestConnectToReplica(t *testing.T) {
 func TestHealthOfADemotedRedis(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	h := newHealth()
-	c, err := redisx.Connect(context.Background(), redisx.Options{Redis: config.Redis{URL: s.url()}, OnHealth: h.on})
-	require.NoError(t, err)
-	defer c.Close()
-	require.Empty(t, h.next(t, time.Second))
+	c, h := watched(t, s)
 	id := func() int64 {
 		n, err := c.Do(context.Background(), c.B().ClientId().Build()).ToInt64()
 		require.NoError(t, err)
@@ -288,14 +285,21 @@ func TestHealthOfAFrozenRedis(t *testing.T) {
 	require.Equal(t, 1, seen.FilterMessage("Redis is reachable again").Len())
 }
 
-func TestHealthOfAKilledRedis(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
+// watched is a connection whose Redis has been found well once.
+func watched(t *testing.T, s *server) (rueidis.Client, *health) {
+	t.Helper()
 	h := newHealth()
 	c, err := redisx.Connect(context.Background(), redisx.Options{Redis: config.Redis{URL: s.url()}, OnHealth: h.on})
 	require.NoError(t, err)
-	defer c.Close()
+	t.Cleanup(c.Close)
 	require.Empty(t, h.next(t, time.Second))
+	return c, h
+}
+
+func TestHealthOfAKilledRedis(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	_, h := watched(t, s)
 
 	s.kill()
 	require.Contains(t, h.next(t, noticed), "lost Redis at "+s.addr())
@@ -308,11 +312,7 @@ func TestHealthOfAKilledRedis(t *testing.T) {
 func TestHealthSeesAChangedPassword(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	h := newHealth()
-	c, err := redisx.Connect(context.Background(), redisx.Options{Redis: config.Redis{URL: s.url()}, OnHealth: h.on})
-	require.NoError(t, err)
-	defer c.Close()
-	require.Empty(t, h.next(t, time.Second))
+	_, h := watched(t, s)
 	s.kill()
 	s.args = []string{"--requirepass", "new"}
 	s.start()

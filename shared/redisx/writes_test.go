@@ -100,11 +100,7 @@ func dbsize(s *server) int {
 func TestHealthOfARedisThatComesBackFull(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	h := newHealth()
-	c, err := redisx.Connect(context.Background(), redisx.Options{Redis: config.Redis{URL: s.url()}, OnHealth: h.on})
-	require.NoError(t, err)
-	defer c.Close()
-	require.Empty(t, h.next(t, time.Second))
+	_, h := watched(t, s)
 	s.kill()
 	require.Contains(t, h.next(t, refusesSoon), "lost Redis at "+s.addr())
 	s.args = []string{"--maxmemory", "1"}
