@@ -35,18 +35,19 @@ type rig struct {
 	t      testing.TB
 	server *net.UnixListener
 
-	mu       sync.Mutex
-	down     bool
-	over     chan struct{}
-	hung     atomic.Bool
-	assigned map[string]int // session → attempt
-	answer   state.StartAnswer
-	err      error
-	claimed  []state.Serving
-	endings  map[string]func(Ending)
-	ended    chan state.End
-	taken    int // slots in use when the last end was reported
-	checked  int // calls of Check
+	mu         sync.Mutex
+	down       bool
+	generation int
+	over       chan struct{}
+	hung       atomic.Bool
+	assigned   map[string]int // session → attempt
+	answer     state.StartAnswer
+	err        error
+	claimed    []state.Serving
+	endings    map[string]func(Ending)
+	ended      chan state.End
+	taken      int // slots in use when the last end was reported
+	checked    int // calls of Check
 }
 
 func newRig(t *testing.T, change func(*Options)) *rig {
@@ -85,7 +86,7 @@ func newRigOf(t testing.TB, change func(*Options)) *rig {
 func (r *rig) Current() (browser.Endpoint, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return browser.Endpoint{Generation: 1, Socket: r.server.Addr().String(), Path: "/secret"}, !r.down
+	return browser.Endpoint{Generation: 1 + r.generation, Socket: r.server.Addr().String(), Path: "/secret"}, !r.down
 }
 
 func (r *rig) Over(int) <-chan struct{} { return r.over }

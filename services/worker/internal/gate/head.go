@@ -58,7 +58,8 @@ const (
 type request struct {
 	head    []byte // as it came
 	session state.Serving
-	voucher string // by which its proxy is known, see acquaintances
+	voucher string   // by which its proxy is known, see acquaintances
+	keys    []string // of the WebSocket handshake, of which there is to be one
 }
 
 // parseRequest reads what the gate wants to know of a handshake. It looks at
@@ -71,7 +72,7 @@ func parseRequest(head []byte) (request, error) {
 		return q, errHead
 	}
 	upgrade := parts[0] == "GET" && parts[2] == "HTTP/1.1"
-	var asked, connection, key bool
+	var asked, connection bool
 	err := eachHeader(rest, func(name, value string, _ []byte) {
 		switch name {
 		case "upgrade":
@@ -79,7 +80,7 @@ func parseRequest(head []byte) (request, error) {
 		case "connection":
 			connection = connection || hasToken(value, "upgrade")
 		case "sec-websocket-key":
-			key = true
+			q.keys = append(q.keys, value)
 		default:
 			q.note(name, value)
 		}
@@ -87,7 +88,7 @@ func parseRequest(head []byte) (request, error) {
 	switch {
 	case err != nil:
 		return q, err
-	case !upgrade || !asked || !connection || !key:
+	case !upgrade || !asked || !connection || len(q.keys) == 0:
 		return q, refusal.New(refusal.UpgradeRequired, "")
 	case q.session.Session == "" || q.session.Attempt < 1:
 		return q, refusal.New(refusal.NoAssignment, "The connection names no session.")

@@ -23,44 +23,59 @@ type served struct {
 	endpoint browser.Endpoint
 	yes      []byte
 	in       *bufio.Reader // in which more may be waiting
+	like     common        // as which its handshake is
 }
 
 // knock passes the handshake on to the server. Where a known proxy brings it,
 // the pool is asked about the session only when that is started, and the server
-// may have accepted the connection already.
+// may have accepted the connection already, or the handshake.
 func (g *Gate) knock(ctx context.Context, q request, began time.Time) (*served, error) {
 	endpoint, up := g.browser.Current()
 	if !up {
 		return nil, refusal.New(refusal.BrowserDown, "")
 	}
 	handshake := q.forward(endpoint.Path, g.o.Guard != nil)
+	like := commonOf(handshake, q.keys)
 	known := g.proxies.know(q.voucher)
-	if known {
-		if c := g.spare.take(); c != nil {
-			s, err := shake(c, endpoint, began, handshake)
-			if err == nil {
-				return s, nil
+	s := g.prepared(q, began, known, endpoint, handshake, like)
+	if s == nil {
+		reach := g.reach
+		if known {
+			reach = g.dial
+		}
+		c, err := reach(ctx, q, endpoint)
+		if err != nil {
+			return nil, err
+		}
+		s, err = shake(c, endpoint, began, handshake)
+		if known && errors.As(err, new(*answered)) {
+			// Nor is what the server has to say for everybody.
+			if no := g.check(ctx, q); no != nil {
+				g.proxies.forget(q.voucher)
+				err = no
 			}
-			// The server may have given the connection up long ago or in this moment.
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	reach := g.reach
-	if known {
-		reach = g.dial
+	s.like = like
+	return s, nil
+}
+
+// prepared is what a known proxy's session finds; nil where that is nothing, or
+// nothing good any more.
+func (g *Gate) prepared(q request, began time.Time, known bool, e browser.Endpoint, handshake []byte, like common) *served {
+	if !known {
+		return nil
 	}
-	c, err := reach(ctx, q, endpoint)
-	if err != nil {
-		return nil, err
+	c, s := g.spare.take(e, like, q.keys)
+	if c == nil {
+		return s
 	}
-	s, err := shake(c, endpoint, began, handshake)
-	if known && errors.As(err, new(*answered)) {
-		// Nor is what the server has to say for everybody.
-		if no := g.check(ctx, q); no != nil {
-			g.proxies.forget(q.voucher)
-			err = no
-		}
-	}
-	return s, err
+	// The server may have given the connection up long ago or in this moment.
+	s, _ = shake(c, e, began, handshake)
+	return s
 }
 
 // reach connects to the server while it asks the pool whether this session may.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
@@ -204,12 +205,14 @@ func TestNoSpareConnectionIsLeftBehind(t *testing.T) {
 	var s spare
 	var wait sync.WaitGroup
 	for range 20 {
-		wait.Go(func() { s.refill(t.Context(), l.Addr().String()) })
+		wait.Go(func() { s.refill(t.Context(), browser.Endpoint{Socket: l.Addr().String()}, "") })
 	}
 	wait.Wait()
 	s.close()
-	s.refill(t.Context(), l.Addr().String())
-	require.Nil(t, s.take())
+	s.refill(t.Context(), browser.Endpoint{Socket: l.Addr().String()}, "")
+	c, known := s.take(browser.Endpoint{}, "", nil)
+	require.Nil(t, c)
+	require.Nil(t, known)
 	require.NoError(t, l.(*net.UnixListener).SetDeadline(time.Now().Add(100*time.Millisecond)))
 	for n := 0; ; n++ {
 		c, err := l.Accept()

@@ -71,6 +71,7 @@ type opened struct {
 	voucher  string
 	relay    *relay
 	endpoint browser.Endpoint
+	like     common // as which its handshake with the server was
 	began    time.Time
 }
 
@@ -105,7 +106,7 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	}
 	g.o.Metrics.opening.Observe(time.Since(began).Seconds())
 	g.o.Metrics.started.Inc()
-	return &opened{session: q.session, voucher: q.voucher, relay: r, endpoint: s.endpoint, began: time.Now()}, nil
+	return &opened{session: q.session, voucher: q.voucher, relay: r, endpoint: s.endpoint, like: s.like, began: time.Now()}, nil
 }
 
 // unreachable is the refusal for a call to the pool that failed.
@@ -155,7 +156,7 @@ func (g *Gate) run(o *opened) {
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
 	if g.proxies.know(o.voucher) {
-		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint.Socket) })
+		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint, o.like) })
 	}
 	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})
 }

@@ -4,55 +4,101 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
 )
 
-// spare is a connection to the Playwright server that nobody has said anything
-// on: the next session's, so that the server has accepted it already. It is
-// opened when a session has ended. The server closes it when no other comes for
-// about a minute, or when it goes down, which its user finds out.
+// spare is a connection to the Playwright server for the next session, opened when
+// one has ended. When two in a row came with the same handshake, it is expected of
+// the third, and the server has answered it already: half a handshake's time is the
+// server's, and most of what it does then is the same for all. Otherwise nothing
+// has been said on it, and the server closes it when no other comes for about a
+// minute. What has become of it in the meantime its user finds out.
+//
+// A server that stands still answers no handshake, so that at most one session
+// meets one that did so when it was greeted.
 type spare struct {
-	mu     sync.Mutex
-	conn   net.Conn
-	closed bool
+	mu      sync.Mutex
+	conn    net.Conn
+	greeted *greeted // instead of conn
+	last    common   // the handshake of the session that ended last, but for the key
+	filling bool
+	closed  bool
 }
 
-// take returns the connection, or nil if there is none.
-func (s *spare) take() net.Conn {
+// take returns a connection on which nothing was said, or one that has the
+// server's yes to this handshake, or neither.
+func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, *served) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.conn
-	s.conn = nil
-	return c
-}
-
-// refill opens a connection for the next session, if there is none.
-func (s *spare) refill(ctx context.Context, socket string) {
-	s.mu.Lock()
-	there := s.conn != nil || s.closed
+	c, g := s.conn, s.greeted
+	s.conn, s.greeted = nil, nil
 	s.mu.Unlock()
-	if there {
+	switch {
+	case g == nil:
+		return c, nil
+	case g.suits(e, like):
+		return nil, g.answer(keys[0])
+	}
+	_ = g.Close()
+	return nil, nil
+}
+
+// refill opens a connection for the next session, if there is none, after one
+// with that handshake.
+func (s *spare) refill(ctx context.Context, e browser.Endpoint, like common) {
+	s.mu.Lock()
+	same := like != "" && s.last == like
+	s.last = like
+	if s.conn != nil || s.greeted != nil || s.filling || s.closed {
+		s.mu.Unlock()
 		return
 	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", socket)
-	if err != nil {
-		return // the next session tells
-	}
+	s.filling = true
+	s.mu.Unlock()
+
+	c, g := connect(ctx, e, like, same)
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn != nil || s.closed {
-		_ = c.Close()
+	s.filling = false
+	if s.closed {
+		closeBoth(c, g)
 		return
 	}
-	s.conn = c
+	s.conn, s.greeted = c, g
+}
+
+// connect opens a connection. Where that fails there is none: the next session tells.
+func connect(ctx context.Context, e browser.Endpoint, like common, say bool) (net.Conn, *greeted) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", e.Socket)
+	if err != nil {
+		return nil, nil
+	}
+	if !say {
+		return c, nil
+	}
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	g, err := greet(c, e, like)
+	if err != nil {
+		return nil, nil
+	}
+	return nil, g
+}
+
+func closeBoth(c net.Conn, g *greeted) {
+	if c != nil {
+		_ = c.Close()
+	}
+	if g != nil {
+		_ = g.Close()
+	}
 }
 
 func (s *spare) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	if s.conn != nil {
-		_ = s.conn.Close()
-		s.conn = nil
-	}
+	closeBoth(s.conn, s.greeted)
+	s.conn, s.greeted = nil, nil
 }
