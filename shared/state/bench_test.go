@@ -39,7 +39,7 @@ type cost struct{ server, scripts float64 }
 
 var (
 	cpuTime    = regexp.MustCompile(`(?m)^used_cpu_(?:user|sys):([0-9.]+)`)
-	scriptTime = regexp.MustCompile(`(?m)^cmdstat_evalsha:calls=\d+,usec=(\d+)`)
+	scriptTime = regexp.MustCompile(`(?m)^cmdstat_fcall:calls=\d+,usec=(\d+)`)
 )
 
 func (p *pool) cost() cost {

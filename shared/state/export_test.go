@@ -6,3 +6,9 @@ import "context"
 func (s *Store) JoinOnce(ctx context.Context, r JoinRequest) (reply JoinReply, more bool, err error) {
 	return s.join(ctx, r)
 }
+
+// Scripts are the names of all scripts.
+var Scripts = scriptNames
+
+// Library is the name of the functions' library in Redis.
+func (s *Store) Library() string { return s.library.name }

@@ -15,8 +15,9 @@ import (
 // All tests of the package share one redis-server and one client; each has a pool
 // of its own.
 var (
-	server string // the socket of the redis-server
-	conn   rueidis.Client
+	server    string // the socket of the redis-server
+	serverPID int
+	conn      rueidis.Client
 )
 
 func TestMain(m *testing.M) { os.Exit(withRedis(m.Run)) }
@@ -30,11 +31,16 @@ func withRedis(run func() int) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	server = filepath.Join(dir, "redis.sock")
-	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", server, "--save", "", "--appendonly", "no", "--dir", dir)
+	command := []string{"redis-server", "--port", "0", "--unixsocket", server, "--save", "", "--appendonly", "no", "--dir", dir}
+	if counted {
+		command = append(underCallgrind(dir), command...)
+	}
+	cmd := exec.Command(command[0], command[1:]...)
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "these tests need redis-server:", err)
 		return 1
 	}
+	serverPID = cmd.Process.Pid
 	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

@@ -235,7 +235,7 @@ func (p *pool) longest() (longest time.Duration, calls int) {
 		require.NoError(p.t, err)
 		args, err := f[3].AsStrSlice()
 		require.NoError(p.t, err)
-		if strings.EqualFold(args[0], "EVALSHA") {
+		if strings.EqualFold(args[0], "FCALL") {
 			calls++
 			longest = max(longest, time.Duration(micros)*time.Microsecond)
 		}

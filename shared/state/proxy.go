@@ -26,9 +26,8 @@ type ProxyReply struct {
 // the proxy has done something about it, empty at first. ends are active sessions
 // whose connection the proxy saw ending, in case their worker could not say so.
 func (s *Store) ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends ...End) (ProxyReply, error) {
-	k := s.keys
 	sent := time.Now()
-	m, got, err := s.run(ctx, "proxy_heartbeat", s.dispatching(k.Changed(), k.Recycling(), k.Fading(), k.Inbox(proxy)), proxy, s.ends(ends), heeded)
+	m, got, err := s.run(ctx, "proxy_heartbeat", proxy, s.ends(ends), heeded)
 	s.clock.heard(sent, got.at(2))
 	r := ProxyReply{Meta: m, New: got.at(0) == "new", Next: next(got.at(1))}
 	if r.New {
@@ -40,8 +39,7 @@ func (s *Store) ProxyHeartbeat(ctx context.Context, proxy, heeded string, ends .
 // Reap ends what nobody is left to end, at most batch sessions in one call,
 // and tells how many and when the next deadline comes (as ProxyReply.Next).
 func (s *Store) Reap(ctx context.Context, batch int) (ended int, until time.Duration, err error) {
-	k := s.keys
-	_, got, err := s.run(ctx, "reap", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Recycling(), k.Endpoints(), k.Fading()), itoa(batch))
+	_, got, err := s.run(ctx, "reap", itoa(batch))
 	return got.int(0), next(got.at(1)), err
 }
 

@@ -64,10 +64,7 @@ type Request struct {
 // step. Called again with a known session it tells where that is.
 func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	class, demand := r.Demand.encode()
-	k := s.keys
 	m, got, err := s.run(ctx, "acquire",
-		[]string{k.Proxies(), k.Workers(), k.Flavours(), k.Fits(), k.Least(), k.Classes(), k.Waiting(), k.Seq(), k.Leases(), k.Served(),
-			k.Session(r.Session), k.Owned(r.Proxy), k.Queue(class), k.Token(r.Token)},
 		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again),
 		itoa(r.TokenSessions), itoa(r.TokenQueue))
 	return standing(r.Session, m, got), err
@@ -77,10 +74,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 // dialled, marks that worker suspect, and gives the session another worker or
 // its old place in the queue. Phase Unknown means that Redis lost the session.
 func (s *Store) Reassign(ctx context.Context, session, worker string, attempt int) (Standing, error) {
-	k := s.keys
 	m, got, err := s.run(ctx, "reassign",
-		[]string{k.Workers(), k.Flavours(), k.Fits(), k.Least(), k.Classes(), k.Waiting(), k.Leases(), k.Served(), k.Beats(), k.Changed(),
-			k.Session(session), k.Worker(worker), k.Held(worker)},
 		session, worker, itoa(attempt))
 	return standing(session, m, got), err
 }
@@ -123,8 +117,7 @@ const (
 // connection and tells a retried call from a second connection; number is the
 // worker's current heartbeat number.
 func (s *Store) Start(ctx context.Context, session, worker string, attempt int, nonce string, number int64) (StartAnswer, error) {
-	k := s.keys
-	_, got, err := s.run(ctx, "start", []string{k.Leases(), k.Session(session)}, session, worker, itoa(attempt), nonce, itoa(int(number)))
+	_, got, err := s.run(ctx, "start", session, worker, itoa(attempt), nonce, itoa(int(number)))
 	return StartAnswer(got.at(0)), err
 }
 
@@ -156,7 +149,7 @@ const (
 // Finish ends active sessions as one of their two sides saw it. Ended is
 // final: what has ended already stays as it is, so reporting twice is harmless.
 func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) error {
-	_, _, err := s.run(ctx, "finish", s.dispatching(), string(by), who, s.ends(ends))
+	_, _, err := s.run(ctx, "finish", string(by), who, s.ends(ends))
 	return err
 }
 
@@ -164,8 +157,7 @@ func (s *Store) Finish(ctx context.Context, by Side, who string, ends ...End) er
 // before is returned, Unknown when an acquire may still be on its way (it will
 // find a tombstone), Ended when there was nothing left to do.
 func (s *Store) Cancel(ctx context.Context, session, proxy, reason string) (Phase, error) {
-	k := s.keys
-	_, got, err := s.run(ctx, "cancel", s.dispatching(k.Session(session), k.Owned(proxy)), session, proxy, reason)
+	_, got, err := s.run(ctx, "cancel", session, proxy, reason)
 	if got.at(0) == "over" {
 		return Ended, err
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,9 +20,7 @@ type Store struct {
 	client  rueidis.Client
 	keys    keys.Pool
 	options Options
-	base    []string // keys that every script declares first
-	more    []string // and those that come with dispatch
-	scripts map[string]*script
+	library *library
 	onReply func(Meta)
 	clock   clock
 }
@@ -52,19 +49,11 @@ var scriptNames = []string{"acquire", "reassign", "start", "finish", "cancel", "
 // New makes a store. onReply, which may be nil, sees the Meta of every reply
 // before the caller does; it must not block.
 func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (*Store, error) {
-	s := &Store{client: client, keys: pool, options: o, onReply: onReply, scripts: map[string]*script{},
-
-		base: []string{pool.Schema(), pool.Epoch(), pool.Clock(), pool.Rev(), pool.Resumed(), pool.Events()},
-		more: []string{pool.Workers(), pool.Proxies(), pool.Fits(), pool.Flavours(), pool.Least(), pool.Classes(), pool.Waiting(), pool.Leases(), pool.Served(), pool.Ended()}}
-	head := constants(pool.Prefix(), pool.Name(), o)
-	for _, name := range scriptNames {
-		sc, err := compile(name, pool.Prefix(), head)
-		if err != nil {
-			return nil, err
-		}
-		s.scripts[name] = sc
+	l, err := compile(pool.Prefix(), constants(pool.Prefix(), pool.Name(), o))
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	return &Store{client: client, keys: pool, options: o, onReply: onReply, library: l}, nil
 }
 
 // Keys returns the keys of the store's pool.
@@ -94,12 +83,9 @@ func (r reply) from(i int) []string {
 	return r[i:]
 }
 
-// dispatching are the keys of a call whose script may dispatch.
-func (s *Store) dispatching(keys ...string) []string { return slices.Concat(s.more, keys) }
-
 // run executes a script; the reply starts behind epoch and revision.
-func (s *Store) run(ctx context.Context, name string, keys []string, args ...string) (Meta, reply, error) {
-	got, err := s.scripts[name].lua.Exec(ctx, s.client, slices.Concat(s.base, keys), args).AsStrSlice()
+func (s *Store) run(ctx context.Context, name string, args ...string) (Meta, reply, error) {
+	got, err := s.library.call(ctx, s.client, name, s.keys.Schema(), args).AsStrSlice()
 	if err != nil {
 		if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "PWDISTSCHEMA") {
 			return Meta{}, nil, s.foreign(strings.TrimSpace(strings.TrimPrefix(re.Error(), "PWDISTSCHEMA")))

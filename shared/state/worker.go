@@ -116,11 +116,8 @@ func (s *Store) join(ctx context.Context, r JoinRequest) (reply JoinReply, more 
 		list[i] = serving{a.Session, a.Proxy, a.Attempt, a.Age.Milliseconds(), a.Name, labels(a.Labels), a.Token, a.Client, a.Nonce}
 	}
 	sessions, _ := json.Marshal(list)
-	k := s.keys
 	sent := time.Now()
 	m, got, err := s.run(ctx, "join",
-		s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Endpoints(), k.Fading(), k.Recycling(),
-			k.Worker(r.ID), k.Held(r.ID), k.Members(flavour), k.Left(r.ID)),
 		r.ID, r.Endpoint, flavour, facts, r.Browser, r.BrowserVersion, r.Playwright, strings.Join(r.Isolation, ","), labels(r.Labels),
 		itoa(r.Slots), itoa(r.Lifetime), string(r.State), i64(r.Number), itoa(r.Served), flag(r.Rejoin), string(sessions))
 	reply.Meta = m
@@ -169,10 +166,8 @@ func (s *Store) Heartbeat(ctx context.Context, b Beat) (BeatReply, error) {
 		serving = []string{}
 	}
 	list, _ := json.Marshal(serving)
-	k := s.keys
 	sent := time.Now()
-	m, got, err := s.run(ctx, "heartbeat", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Worker(b.Worker), k.Held(b.Worker)),
-		b.Worker, i64(b.Number), string(b.State), b.Missing, string(list), s.ends(b.Ended))
+	m, got, err := s.run(ctx, "heartbeat", b.Worker, i64(b.Number), string(b.State), b.Missing, string(list), s.ends(b.Ended))
 	reply := BeatReply{Meta: m}
 	switch got.at(0) {
 	case "join":
@@ -206,8 +201,7 @@ const (
 
 // Retire takes a worker out of placement; what it serves goes on.
 func (s *Store) Retire(ctx context.Context, worker, reason string, number int64) (RetireReply, error) {
-	k := s.keys
-	m, got, err := s.run(ctx, "retire", s.dispatching(k.Changed(), k.Retiring(), k.Recycling(), k.Parting(), k.Worker(worker), k.Held(worker)), worker, reason, i64(number))
+	m, got, err := s.run(ctx, "retire", worker, reason, i64(number))
 	reply := RetireReply{Meta: m}
 	switch got.at(0) {
 	case "retiring":
@@ -223,9 +217,7 @@ func (s *Store) Retire(ctx context.Context, worker, reason string, number int64)
 // Leave takes a worker out of the fleet. Without force it is refused while
 // sessions hold slots; held is their number then, 0 when the worker has left.
 func (s *Store) Leave(ctx context.Context, worker, reason string, number int64, force bool, ends ...End) (held int, err error) {
-	k := s.keys
-	_, got, err := s.run(ctx, "leave", s.dispatching(k.Beats(), k.Changed(), k.Retiring(), k.Recycling(), k.Endpoints(), k.Fading(), k.Worker(worker), k.Held(worker), k.Left(worker)),
-		worker, reason, i64(number), flag(force), s.ends(ends))
+	_, got, err := s.run(ctx, "leave", worker, reason, i64(number), flag(force), s.ends(ends))
 	if got.at(0) == "held" {
 		held = got.int(1)
 	}

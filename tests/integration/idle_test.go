@@ -25,7 +25,7 @@ func TestIdlePoolIsSilent(t *testing.T) {
 	require.Greater(t, took, 2*beat)
 
 	for _, s := range seen {
-		require.Contains(t, []string{"EVALSHA", "EVAL", "XREAD", "PING", "HELLO"}, s.Command, s.Line)
+		require.Contains(t, []string{"FCALL", "EVAL", "XREAD", "PING", "HELLO"}, s.Command, s.Line)
 		if s.Command == "EVAL" {
 			require.Contains(t, s.Line, `return 1" "0"`, "it asks whether Redis takes writes, and makes none")
 		}
@@ -34,7 +34,7 @@ func TestIdlePoolIsSilent(t *testing.T) {
 		}
 	}
 	most := int(took/beat) + 1
-	for client, n := range count(seen, "EVALSHA") {
+	for client, n := range count(seen, "FCALL") {
 		require.LessOrEqual(t, n, most, "heartbeats of %s in %s", client, took)
 	}
 	// A blocking read lasts long, or it would be a poll by another name.
@@ -48,7 +48,7 @@ func TestIdlePoolIsSilent(t *testing.T) {
 		}
 	}
 	t.Logf("in %s: %d heartbeats, %d blocking reads, %d PINGs of three processes", took.Round(time.Millisecond),
-		sum(count(seen, "EVALSHA")), sum(count(seen, "XREAD")), sum(count(seen, "PING")))
+		sum(count(seen, "FCALL")), sum(count(seen, "XREAD")), sum(count(seen, "PING")))
 }
 
 // watch records the commands until each of the three processes has sent so many
@@ -59,7 +59,7 @@ func watch(t *testing.T, p *harness.Pool, beats int) (seen []harness.Seen, took 
 	m := p.Redis.Monitor(t)
 	harness.Await(t, "each process has sent its heartbeats", func() bool {
 		done := 0
-		for _, n := range count(m.Seen(), "EVALSHA") {
+		for _, n := range count(m.Seen(), "FCALL") {
 			if n >= beats {
 				done++
 			}

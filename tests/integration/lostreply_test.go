@@ -3,7 +3,6 @@ package integration_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha1"
 	"fmt"
 	"io"
 	"maps"
@@ -31,10 +30,9 @@ type forgetful struct {
 
 	mu    sync.Mutex
 	all   sync.WaitGroup
-	names map[string]string // script by the hash that Redis knows it by
-	calls map[string]bool   // those that were not answered, and whether they were made again
-	lost  map[string]int    // how many calls of a script ran and were not answered
-	again map[string]int    // how many of these were made again
+	calls map[string]bool // those that were not answered, and whether they were made again
+	lost  map[string]int  // how many calls of a script ran and were not answered
+	again map[string]int  // how many of these were made again
 }
 
 // most is how many calls of one script are not answered: a heartbeat that is
@@ -47,7 +45,7 @@ func startForgetful(t *testing.T, redis string) *forgetful {
 	require.NoError(t, err)
 	f := &forgetful{
 		listener: l, redis: redis,
-		names: map[string]string{}, calls: map[string]bool{}, lost: map[string]int{}, again: map[string]int{},
+		calls: map[string]bool{}, lost: map[string]int{}, again: map[string]int{},
 	}
 	f.all.Go(func() {
 		for {
@@ -125,22 +123,15 @@ func (f *forgetful) loses(args [][]byte) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch strings.ToUpper(string(args[0])) {
-	case "EVAL":
-		// Redis did not know it yet. Now it does.
-		name := scriptName(string(args[1]))
-		f.names[sha(args[1])] = name
-		return f.lose(name, args[2:])
-	case "EVALSHA":
-		return f.lose(f.names[string(args[1])], args[2:])
+	if strings.ToUpper(string(args[0])) != "FCALL" {
+		return false
 	}
-	return false
+	// The name of a function is that of its library with that of the script behind it.
+	parts := strings.SplitN(string(args[1]), "_", 3)
+	return f.lose(parts[len(parts)-1], args[2:])
 }
 
 func (f *forgetful) lose(name string, args [][]byte) bool {
-	if name == "" {
-		return false
-	}
 	call := name + "\x00" + string(bytes.Join(args, []byte{0}))
 	repeated, known := f.calls[call]
 	if known && !repeated {
@@ -255,22 +246,3 @@ func command(in *bufio.Reader) (raw []byte, args [][]byte, err error) {
 	}
 	return raw, args, err
 }
-
-// scriptName is the first word of the comment that tells of a script's keys.
-// What it is joined from stands in front of it.
-// One that tells of none is no call to the pool.
-func scriptName(text string) string {
-	end := strings.LastIndex(text, "\n-- KEYS ")
-	if end < 0 {
-		return ""
-	}
-	lines := strings.Split(text[:end], "\n")
-	n := len(lines)
-	for n > 0 && strings.HasPrefix(lines[n-1], "-- ") {
-		n--
-	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(lines[n], "-- "), " ")
-	return name
-}
-
-func sha(text []byte) string { return fmt.Sprintf("%x", sha1.Sum(text)) }

@@ -2,7 +2,6 @@
 -- acquire gives a session a slot of a least-loaded fitting worker, or queues it, in one step.
 -- Called again with an id that is known, it tells where that session is: the reply of the
 -- first call may have been lost, and a cancel may have overtaken it.
--- KEYS  base proxies workers flavours fits least classes waiting seq leases served session owned queue token
 -- ARGV  1 session  2 proxy  3 class  4 demand (JSON)  5 browser  6 playwright  7 name
 --       8 labels (JSON)  9 token name  10 client address  11 queue limit
 --       12 '1' when a proxy brings its waiting clients back after a reset: no limit, no refusal

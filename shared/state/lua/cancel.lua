@@ -1,7 +1,6 @@
 --@ finish dispatch
 -- cancel ends a session for its proxy, in whatever state it is. An id that is not known yet
 -- gets a tombstone: an acquire that was sent before the client left can still run after this.
--- KEYS  base dispatch session owned
 -- ARGV  1 session  2 proxy  3 reason
 -- reply {epoch, rev, state before: 'unknown'|'queued'|'assigned'|'active'|'over'}
 local S = session(ARGV[1])

@@ -1,6 +1,5 @@
 --@ report dispatch
 -- finish ends active sessions as their worker or their proxy saw it.
--- KEYS  base dispatch
 -- ARGV  1 'worker' or 'proxy'  2 its id  3 records (JSON)
 -- reply {epoch, rev}
 give(report(ARGV[1], ARGV[2], ARGV[3]))

@@ -2,7 +2,6 @@
 -- heartbeat renews a worker's lease and compares what it serves with the log. Heartbeats are
 -- numbered snapshots: number n ends only active sessions that started under a lower number and
 -- are not in its list; an assigned one it does not touch.
--- KEYS  base dispatch beats changed retiring worker held
 -- ARGV  1 worker  2 number  3 state: ready|unhealthy|retiring  4 reason for sessions that are missing
 --       5 active sessions (JSON array of ids)  6 ended sessions to report (JSON as finish)
 -- reply {epoch, rev, 'ok', state of the worker, time in ms, sessions of the list that have ended ...}

@@ -1,6 +1,5 @@
 --@ health remove finish dispatch token
 -- join brings a worker into the fleet, or back into it with the sessions that it serves.
--- KEYS  base dispatch beats changed retiring endpoints fading recycling worker held members left
 -- ARGV  1 worker  2 endpoint  3 flavour  4 flavour facts (JSON)  5 browser  6 browser version
 --       7 playwright  8 isolation modes, comma separated  9 labels (JSON)  10 slots
 --       11 lifetime, in sessions, 0 = off  12 state: ready|unhealthy|retiring

@@ -2,7 +2,6 @@
 -- leave takes a worker out of the fleet. It is refused while a slot is held, unless the
 -- worker's own deadline has passed (force), which ends what is active. What is assigned then
 -- is moved by its proxy, whose dial fails.
--- KEYS  base dispatch beats changed retiring recycling endpoints fading worker held left
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number  4 '1' = force
 --       5 ended sessions to report (JSON as finish)
 -- reply {epoch, rev, 'left'} | {epoch, rev, 'held', count}

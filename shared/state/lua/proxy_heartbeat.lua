@@ -1,7 +1,6 @@
 --@ report sweep tidy deadline
 -- proxy_heartbeat renews a proxy's lease, ends what it saw ending in case its worker could not
 -- say so, and tells when the next deadline of the pool comes.
--- KEYS  base dispatch changed recycling fading inbox
 -- ARGV  1 proxy  2 ended sessions (JSON as finish)  3 time of the reply that said 'new' last, once it has heeded that, else ''
 -- reply {epoch, rev, 'known'|'new', ms until the next deadline, -1 when there is none, time in ms}
 --       'new' also for one that was away for longer than its lease: its tickets may be gone
@@ -15,8 +14,4 @@ call('PEXPIRE', P .. 'inbox:' .. ARGV[1], INBOX_AGE)
 give(report('proxy', ARGV[1], ARGV[2]))
 if not known then sweep() end
 tidy()
--- What scripts leave behind is collected when the heap of Redis' Lua has doubled, with each dozen of a busy
--- pool's sessions. At ten times as much it is still some MB, and takes a good part less of the server's time.
--- Said with each heartbeat, because Redis forgets it when it restarts.
-collectgarbage('setpause', 1000)
 return { EPOCH, REV, known and 'known' or 'new', next_deadline(), TIME }

@@ -3,7 +3,6 @@
 -- lease or its start lease is gone; an active one only when worker and proxy are both gone,
 -- because each of them sees the connection. In batches, so that no call holds Redis for long:
 -- what is left shows as a deadline that has passed.
--- KEYS  base dispatch beats changed retiring recycling endpoints fading
 -- ARGV  1 how many sessions to look at, about
 -- reply {epoch, rev, ended sessions, ms until the next deadline}
 local left, count, freed = tonumber(ARGV[1]), 0, {}

@@ -2,7 +2,6 @@
 -- reassign takes an assigned session away from a worker that could not be dialled and gives
 -- it another one, or its old place in the queue. The worker is suspect until its next
 -- heartbeat: a dead worker would otherwise be the least loaded one.
--- KEYS  base workers flavours fits least classes waiting leases served beats changed session worker held
 -- ARGV  1 session  2 worker  3 attempt
 -- reply as acquire; {epoch, rev, 'unknown'} when the session is not known (Redis lost it)
 local S = session(ARGV[1])

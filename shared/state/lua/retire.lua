@@ -2,7 +2,6 @@
 -- retire takes a worker out of placement for good; what it serves goes on. At the end of its
 -- lifetime, or before when its browser has grown too large, it goes when it may; else it
 -- serves on, and learns here how long its lifetime is by now.
--- KEYS  base dispatch changed retiring recycling parting worker held
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number
 -- reply {epoch, rev, 'retiring', sessions it still holds} | {epoch, rev, 'later', lifetime by now, 0 = off} |
 --       {epoch, rev, 'unknown'}

@@ -2,7 +2,6 @@
 -- start makes an assigned session active. The gate calls it once for every connection, and
 -- only a yes lets the connection through. The nonce tells a repeated call whose reply was
 -- lost from a second connection that uses the same assignment.
--- KEYS  base leases session
 -- ARGV  1 session  2 worker  3 attempt  4 nonce  5 number of the worker's current heartbeat
 -- reply {epoch, rev, 'ok'} or {epoch, rev, 'unknown'|'queued'|'elsewhere'|'used'|'over'}
 local S = session(ARGV[1])

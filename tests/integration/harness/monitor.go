@@ -80,7 +80,7 @@ func (m *Monitor) read(in *bufio.Reader, own map[string]bool) {
 			return
 		}
 		f := monitored.FindStringSubmatch(strings.TrimSpace(line))
-		// What scripts call belongs to the EVALSHA before it.
+		// What scripts call belongs to the FCALL before it.
 		if f == nil || f[1] == "lua" || own[f[1]] {
 			continue
 		}

@@ -3,9 +3,6 @@
 -- that its flavour fits. Whatever makes capacity appear calls it, so that no ticket sleeps
 -- beside a free slot. What is left of the capacity is shown to acquire. eased says that W holds
 -- less than before. It returns true when it left W owing.
--- KEYS  workers proxies fits flavours least classes waiting leases served ended
-local skips = MAX_SKIPPED
-
 local function dispatch(W, eased)
   local capacity, held = room(W)
   local classes = (capacity > 0) and call('HGETALL', P .. 'classes') or {}

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,10 +53,10 @@ func words(line string) []string {
 	return list
 }
 
-// TestScriptsDeclareTheirKeys walks through every script and holds the keys that
-// it touches against those that its call declared, and these against the head of
-// the script.
-func TestScriptsDeclareTheirKeys(t *testing.T) {
+// TestScriptsStayInTheirPool walks through every script. Each call declares one
+// key of its pool, and its script touches no key besides those of that pool,
+// which are in the same slot.
+func TestScriptsStayInTheirPool(t *testing.T) {
 	p := newPool(t)
 	step := func(script string, call func()) {
 		require.NoError(t, p.do("ECHO", "step:"+script).Error())
@@ -91,78 +90,82 @@ func TestScriptsDeclareTheirKeys(t *testing.T) {
 		p.expire(p.k.Workers(), "w2")
 		step("reap", func() { p.reap(10) })
 	})
-	// The families of keys that a call cannot know: of whom its script meets on its way.
-	met := map[string]string{
-		"acquire":         "worker held free members",
-		"reassign":        "worker held free queue token",
-		"start":           "",
-		"finish":          "session worker held free owned queue inbox token",
-		"cancel":          "session worker held free owned queue inbox token",
-		"join":            "worker held free members left session owned queue inbox token",
-		"heartbeat":       "session free owned queue inbox token",
-		"retire":          "session free members queue inbox token",
-		"leave":           "session free members owned queue inbox token",
-		"reap":            "worker held free members left session owned queue inbox token",
-		"proxy_heartbeat": "session worker held free owned queue inbox token",
-	}
-	// What is looked at once in many calls, when a lifetime comes to its end.
-	const rare = " owing changed retiring recycling parting members"
-	family := func(key string) string {
-		name, ours := strings.CutPrefix(key, p.k.Prefix())
-		require.True(t, ours, key)
-		name, _, _ = strings.Cut(name, ":")
-		return name
-	}
 	called := map[string]bool{}
 	var script string
-	var declared []string
 	for _, line := range log {
 		w := words(line)
 		switch {
 		case w[0] == "ECHO":
 			script = strings.TrimPrefix(w[1], "step:")
 		case script == "":
-		case w[0] == "EVALSHA" || w[0] == "EVAL":
-			n, err := strconv.Atoi(w[2])
-			require.NoError(t, err)
-			declared = w[3 : 3+n]
-			var families []string
-			for _, key := range declared {
-				families = append(families, family(key))
-			}
-			require.Equal(t, head(t, script), families, "the head of %s", script)
+		case w[0] == "FCALL":
+			require.True(t, strings.HasSuffix(w[1], "_"+script), w[1])
+			require.Equal(t, []string{"1", p.k.Schema()}, w[2:4])
 			called[script] = true
-		case strings.Contains(line, " lua] "):
-			for _, key := range w[1:] {
-				if strings.HasPrefix(key, "{") && strings.Contains(key, "}:") && !slices.Contains(declared, key) {
-					require.Contains(t, strings.Fields(met[script]+rare), family(key), "%s touches a key that it does not declare: %s", script, line)
+		case strings.Contains(line, " lua] ") && w[0] != "TIME":
+			keys := w[1:2]
+			switch w[0] {
+			case "MGET":
+				keys = w[1:]
+			case "MSET":
+				keys = []string{w[1], w[3], w[5]}[:(len(w)-1)/2]
+			case "ZINTERCARD":
+				keys = w[2:4]
+			}
+			for _, key := range keys {
+				require.True(t, strings.HasPrefix(key, p.k.Prefix()), "%s: %s", script, line)
+			}
+		}
+	}
+	require.Len(t, called, len(state.Scripts), "every script was called")
+}
+
+// TestLibraryIsLoadedWhenItIsMissing has many callers miss the library at the
+// same time, as after a restart of Redis: it is loaded, once, and none of them
+// fails.
+func TestLibraryIsLoadedWhenItIsMissing(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 100))
+	require.NoError(t, p.do("FUNCTION", "DELETE", p.Library()).Error())
+	log := monitor(t, func() {
+		atOnce(50, func(i int) { p.acquire(fmt.Sprint("s", i)) })
+	})
+	loads := 0
+	for _, line := range log {
+		if words(line)[0] == "FUNCTION" {
+			loads++
+		}
+	}
+	require.Positive(t, loads)
+	require.Less(t, loads, 25, "callers who miss it together load it together")
+	n, err := p.do("SCARD", p.k.Held("w1")).ToInt64()
+	require.NoError(t, err)
+	require.EqualValues(t, 50, n)
+}
+
+// TestNothingGoesFromOneCallToTheNext holds the library against variables that
+// live longer than a call: whatever begin does not set anew must be a constant.
+func TestNothingGoesFromOneCallToTheNext(t *testing.T) {
+	files, err := filepath.Glob("lua/part/*.lua")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			name, ok := strings.CutPrefix(line, "local ")
+			if !ok || strings.HasPrefix(name, "function ") {
+				continue
+			}
+			names, _, _ := strings.Cut(name, "--")
+			names, _, _ = strings.Cut(names, "=")
+			for name := range strings.SplitSeq(strings.TrimSpace(names), ",") {
+				name = strings.TrimSpace(name)
+				if name != strings.ToUpper(name) || file == "lua/part/base.lua" {
+					set := regexp.MustCompile(`(?s)\nlocal function begin\(\)\n(.*\n)?  [A-Za-z, ]*\b` + name + `\b[A-Za-z, ]* = .*\nend\n`)
+					require.True(t, set.Match(text), "%s: %s must be set anew in each call", file, name)
 				}
 			}
 		}
 	}
-	require.Len(t, called, len(met), "every script was called")
-}
-
-// head reads the keys of a script from its head.
-func head(t *testing.T, script string) []string {
-	t.Helper()
-	var keys []string
-	for _, key := range keysLine(t, "lua/"+script+".lua") {
-		if key == "base" || key == "dispatch" {
-			keys = append(keys, keysLine(t, "lua/part/"+key+".lua")...)
-		} else {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-func keysLine(t *testing.T, file string) []string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	_, rest, ok := strings.Cut(string(text), "\n-- KEYS  ")
-	require.True(t, ok, "%s must tell its keys", file)
-	line, _, _ := strings.Cut(rest, "\n")
-	return strings.Fields(line)
 }
