@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what the pool needs on this machine is there, and installs only what is missing.
 #
-#   deploy/local/install.sh [redis] [browser] [node] [playwright] [cc] [clients-node] [clients-python] [haproxy]
+#   deploy/local/install.sh [redis] [browser] [node] [playwright] [cc] [clients-node] [clients-python] [haproxy] [valgrind]
 #
 # Without arguments: redis browser node playwright, which is what running a pool takes. On Debian and Ubuntu, as
 # root or with sudo, missing programs come from apt-get; elsewhere every missing one is named together with the way
@@ -193,6 +193,12 @@ need_haproxy() {
 	lacks "haproxy, which the benchmarks run beside the pool: install your system's package"
 }
 
+need_valgrind() {
+	have valgrind && return
+	if apt_has valgrind && apt_install valgrind; then return; fi
+	lacks "valgrind, which counts the instructions of Redis: install your system's package"
+}
+
 # ---------------------------------------------------------------- helpers
 
 # Installs a folder's Node packages by its lock file, unless just these are there already.
@@ -227,9 +233,9 @@ needs=("$@")
 lock
 for need in "${needs[@]}"; do
 	case $need in
-		redis | browser | node | playwright | cc | clients-node | clients-python | haproxy) "need_${need//-/_}" ;;
+		redis | browser | node | playwright | cc | clients-node | clients-python | haproxy | valgrind) "need_${need//-/_}" ;;
 		*)
-			say "unknown need '$need'; known: redis browser node playwright cc clients-node clients-python haproxy"
+			say "unknown need '$need'; known: redis browser node playwright cc clients-node clients-python haproxy valgrind"
 			exit 2
 			;;
 	esac

@@ -23,7 +23,7 @@ func TestCost(t *testing.T) {
 	}
 	const cycles, waiting = 2000, 20_000
 	var table strings.Builder
-	table.WriteString("| workers | flavours | one version | pipelined | any version | half busy | full, 20,000 wait | pipelined |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	table.WriteString("| workers | flavours | one version | pipelined | any version | half busy | full, 20,000 wait | pipelined | a SET | pipelined |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, workers := range []int{10, 100, 1000, 10_000} {
 		for _, flavours := range []int{1, 10, 50} {
 			if only, err := strconv.Atoi(os.Getenv("PWDIST_BENCH_WORKERS")); 10*flavours > workers || err == nil && only != workers {
@@ -43,7 +43,8 @@ func TestCost(t *testing.T) {
 				n, err := p.do("ZCARD", p.k.Waiting()).ToInt64()
 				require.NoError(t, err)
 				require.EqualValues(t, waiting, n)
-				fmt.Fprintf(&table, " %s | %s |\n", f.measure(cycles, false, true), f.measure(cycles, true, true))
+				fmt.Fprintf(&table, " %s | %s |", f.measure(cycles, false, true), f.measure(cycles, true, true))
+				fmt.Fprintf(&table, " %.1f | %.1f |\n", f.yardstick(cycles, false), f.yardstick(cycles, true))
 			}()
 		}
 	}
@@ -66,6 +67,25 @@ func (f *fleet) measure(n int, pipelined, queue bool) string {
 	}
 	after := f.cost()
 	return fmt.Sprintf("%.0f (%.0f)", (after.server-before.server)/float64(n), (after.scripts-before.scripts)/float64(n))
+}
+
+// yardstick returns what a plain SET takes in the same minute, as measure does: the
+// speed of a machine that is shared with others changes.
+func (f *fleet) yardstick(n int, pipelined bool) float64 {
+	set := func(int) {
+		if err := f.do("SET", f.k.Prefix()+"yardstick", "1").Error(); err != nil {
+			f.t.Errorf("%v", err)
+		}
+	}
+	before := f.cost()
+	if pipelined {
+		atOnce(n, set)
+	} else {
+		for i := range n {
+			set(i)
+		}
+	}
+	return (f.cost().server - before.server) / float64(n)
 }
 
 // TestCostIsFlat counts the commands that acquire, start and finish run in

@@ -97,8 +97,8 @@ func join(b *strings.Builder, file string, there map[string]bool) (string, error
 // constants renders what every script of one store shares.
 func constants(prefix, pool string, o Options) string {
 	return fmt.Sprintf(`local P, POOL, SCHEMA = '%s', '%s', '%s'
-local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, INBOX_AGE = %d, %d, %d, %d, %d, %d
-local EVENTS_MAX, EVENTS_AGE, ENDED_MAX, ENDED_AGE = '%d', %d, %d, %d
+local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, INBOX_AGE = %d, %d, %d, %d, '%d', '%d'
+local EVENTS_MAX, EVENTS_AGE, ENDED_MAX, ENDED_AGE = '%d', %d, %d, '%d'
 local MAX_CLASSES, MAX_FLAVOURS, MAX_SKIPPED, CHANGES_KEPT = %d, %d, %d, %d
 `,
 		prefix, pool, Schema,

@@ -101,7 +101,7 @@ local function take(S, A)
     'started_at', began, 'beat', number, 'nonce', A.nonce)
   call('SADD', P .. 'held:' .. id, S.id)
   call('SADD', P .. 'owned:' .. S.proxy, S.id)
-  charge(S, 0)
+  charge(S, '0')
   meet(S.proxy)
   session_event('session.started', S, { 'happened', began })
 end

@@ -14,7 +14,7 @@ local function dispatch(W, eased)
   end
   local heads = {}
   local function look(class)
-    local head = call('ZRANGE', P .. 'queue:' .. class, 0, 0, 'WITHSCORES')
+    local head = call('ZRANGE', P .. 'queue:' .. class, '0', '0', 'WITHSCORES')
     heads[class] = head[1] and { id = head[1], seq = tonumber(head[2]) }
     if not head[1] then call('HDEL', P .. 'classes', class) end
   end

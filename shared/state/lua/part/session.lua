@@ -16,7 +16,7 @@ local function ticket(S)
 end
 
 -- span is the ms from one time to another; two clocks may have told them.
-local function span(from, to) return math.max(0, to - from) end
+local function span(from, to) return int(math.max(0, to - from)) end
 
 local ABOUT = { 'worker', 'browser', 'browser_version', 'playwright', 'name', 'labels', 'token', 'client' }
 

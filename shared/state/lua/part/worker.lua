@@ -12,7 +12,7 @@ end
 -- rank notes how much the least-loaded free worker of a flavour has to do, so that acquire need
 -- not look at every flavour.
 local function rank(flavour)
-  local head = call('ZRANGE', P .. 'free:' .. flavour, 0, 0, 'WITHSCORES')
+  local head = call('ZRANGE', P .. 'free:' .. flavour, '0', '0', 'WITHSCORES')
   if head[1] then
     call('ZADD', P .. 'least', head[2], flavour)
   else
