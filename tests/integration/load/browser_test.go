@@ -20,22 +20,10 @@ const slots = 5
 // worth: a second direct server, which ought to differ in nothing, and two
 // HAProxies before the first, which is as many hops as the pool has.
 func benchE2E(t *testing.T) {
-	r := newRig(t)
-	chromium := findChromium(t)
-	r.realWorker(chromium)
-	proxy := r.proxy()
-	direct := r.launchServer("direct", chromium)
-	hops := r.haproxy(r.haproxy(direct).address).address
-	ways := []target{
-		{name: "through the pool", address: proxy.address}, {name: "direct", address: direct + wsPath},
-		{name: "direct, another server", address: r.launchServer("another", chromium) + wsPath}, {name: "through two HAProxies", address: hops + wsPath},
-	}
-	endpoints := map[string]string{}
-	for _, w := range ways {
-		endpoints[w.name] = "ws://" + w.address
-	}
+	w := newWays(t)
+	ways := w.all
 	var got map[string]figures
-	node(t, map[string]any{"what": "pages", "count": 10 * rounds(t), "endpoints": endpoints}, &got)
+	node(t, map[string]any{"what": "pages", "count": 10 * rounds(t), "endpoints": w.endpoints()}, &got)
 	base := got[ways[1].name]
 	for _, i := range []int{0, 2, 3} {
 		more := got[ways[i].name]
@@ -43,6 +31,37 @@ func benchE2E(t *testing.T) {
 		table("End to end in a real Chromium, medians in ms", []target{ways[i], ways[1]}, []figures{more, base},
 			row{"connect", "%.1f", ""}, row{"connect, ms more", "%.1f", "≤ 1.5 more"}, row{"firstPage", "%.1f", "≤ 1.02"}, row{"whole", "%.1f", ""})
 	}
+}
+
+// ways to a real Chromium: through the pool, directly, directly to another
+// server, and through two HAProxies.
+type ways struct {
+	*rig
+	all           []target
+	proxy, worker target
+}
+
+func newWays(tb testing.TB) *ways {
+	tb.Helper()
+	r := newRig(tb)
+	chromium := findChromium(tb)
+	w := &ways{rig: r, worker: r.realWorker(chromium)}
+	w.proxy = r.proxy()
+	direct := r.launchServer("direct", chromium)
+	hops := r.haproxy(r.haproxy(direct).address).address
+	w.all = []target{
+		{name: "through the pool", address: w.proxy.address}, {name: "direct", address: direct + wsPath},
+		{name: "direct, another server", address: r.launchServer("another", chromium) + wsPath}, {name: "through two HAProxies", address: hops + wsPath},
+	}
+	return w
+}
+
+func (w *ways) endpoints() map[string]string {
+	all := map[string]string{}
+	for _, t := range w.all {
+		all[t.name] = "ws://" + t.address
+	}
+	return all
 }
 
 // benchSteady measures twice as many clients as there are slots, beside as many:
@@ -78,7 +97,7 @@ func benchSteady(t *testing.T) {
 }
 
 // realWorker starts a pwdist-worker with a real browser and waits for it.
-func (r *rig) realWorker(chromium string) {
+func (r *rig) realWorker(chromium string) target {
 	r.tb.Helper()
 	listen, admin := loopback(harness.Port(r.tb)), loopback(harness.Port(r.tb))
 	p := r.start(harness.Command{
@@ -90,8 +109,9 @@ func (r *rig) realWorker(chromium string) {
 		},
 		Env: []string{"TMPDIR=" + r.dir},
 	})
-	t := target{admin: admin}
+	t := target{name: "pwdist-worker", admin: admin, process: p}
 	r.await(p, "the worker is ready", func() bool { _, err := t.get("/readyz"); return err == nil })
+	return t
 }
 
 // wsPath is where the direct servers have their endpoint.

@@ -1,5 +1,6 @@
 // Measures sessions of a stock Playwright client. One JSON object as the argument says what:
 //   {"what": "pages", "endpoints": {name: url, …}, "count": n}   n whole sessions and 2 n first pages, the endpoints taking turns
+//   {"what": "connects", "endpoints": {name: url, …}, "count": n}   n connections and no more, the same way
 //   {"what": "steady", "endpoint": url, "clients": n, "seconds": s}   so many clients, each session after session
 // The answer is one JSON object on stdout.
 import { chromium } from 'playwright';
@@ -61,6 +62,21 @@ async function pages({ endpoints, count }) {
   return all;
 }
 
+async function connects({ endpoints, count }) {
+  const all = {};
+  for (const name in endpoints) all[name] = [];
+  for (let i = -5; i < count; i++) { // the first ones warm everything up
+    for (const name of shuffled(Object.keys(endpoints))) {
+      const begin = performance.now();
+      const browser = await chromium.connect(endpoints[name]);
+      if (i >= 0) all[name].push(performance.now() - begin);
+      await browser.close();
+    }
+  }
+  for (const name in all) all[name] = median(all[name]);
+  return all;
+}
+
 async function steady({ endpoint, clients, seconds }) {
   const begin = performance.now(), end = begin + seconds * 1000;
   const failed = [];
@@ -79,5 +95,5 @@ async function steady({ endpoint, clients, seconds }) {
 }
 
 const { what, ...args } = JSON.parse(process.argv[2]);
-console.log(JSON.stringify(await { pages, steady }[what](args)));
+console.log(JSON.stringify(await { pages, connects, steady }[what](args)));
 process.exit(0);
