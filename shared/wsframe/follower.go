@@ -130,6 +130,24 @@ func (f *Follower) Frames() uint64 { return f.frames }
 // byte that broke the protocol if one did.
 func (f *Follower) Bytes() uint64 { return f.bytes }
 
+// Ahead is how many bytes of the payload of a data frame come next. They say
+// nothing to a Follower: [Follower.Skip] takes them unseen.
+func (f *Follower) Ahead() uint64 {
+	if f.stage != atPayload || f.flags&isControl != 0 || f.failed != 0 {
+		return 0
+	}
+	return f.remain
+}
+
+// Skip follows the stream over n bytes that are not shown to it. It must be no
+// more than what is ahead.
+func (f *Follower) Skip(n uint64) {
+	f.bytes += n
+	if f.remain -= n; f.remain == 0 {
+		f.end()
+	}
+}
+
 // CloseSeen reports whether a close frame has begun. RFC 6455 allows its
 // sender nothing after it.
 func (f *Follower) CloseSeen() bool { return f.flags&sawClose != 0 }

@@ -197,7 +197,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 		RedisError: p.metrics.redisErrors.Inc, Standing: func(ok bool, why string) { p.health.SetReady(checkPool, ok, why) },
 	})
 	ro := relay.DefaultOptions()
-	ro.Stall, ro.Ping, ro.Dead = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead
+	ro.Stall, ro.Ping, ro.Dead, ro.Pipes = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead, p.places.pipes
 	trusted, err := edge.ParseTrusted(p.config.TrustedProxies)
 	if err != nil {
 		return err

@@ -12,15 +12,19 @@ import (
 type places struct {
 	limit int64
 	taken atomic.Int64
+	pipes int // that the relay may have open
 }
 
 const (
 	// spared are descriptors that are no session's: for Redis, the admin port,
 	// clients that are refused, and one in thirty-two for clients that have not
-	// said yet what they want.
+	// said yet what they want and for the relay's pipes.
 	spared      = 32
 	sparedShare = 32
 	perSession  = 2
+	// Pipes, of two descriptors each, take a quarter of that share at most.
+	pipeShare = 8 * sparedShare
+	mostPipes = 64
 )
 
 // newPlaces reads the limit, which the runtime has raised as far as the system
@@ -29,10 +33,10 @@ func newPlaces(log *zap.Logger) *places {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		log.Warn("the limit of open files is not known", zap.Error(err))
-		return &places{limit: 1 << 31}
+		return &places{limit: 1 << 31, pipes: mostPipes}
 	}
 	files := int64(min(l.Cur, 1<<31))
-	p := &places{limit: max(1, (files-spared-files/sparedShare)/perSession)}
+	p := &places{limit: max(1, (files-spared-files/sparedShare)/perSession), pipes: int(min(mostPipes, files/pipeShare))}
 	log.Info("limit of open files", zap.Int64("files", files), zap.Int64("sessions", p.limit))
 	return p
 }

@@ -126,21 +126,33 @@ func (m *memory) drain(r io.Reader, n int, sum hash.Hash, pause func(n int)) int
 	return got
 }
 
-// TestI8Close closes right behind 100 MB. A slow reader does not begin before
-// the relay can hold no more, and dawdles from then on.
+// TestI8Close closes right behind 100 MB, which are a frame or nothing that the
+// relay knows. A slow reader does not begin before the relay can hold no more,
+// and dawdles from then on.
 func TestI8Close(t *testing.T) {
 	const size = 100_000_000
 	ways(t, func(t *testing.T, from int) {
-		for name, slow := range map[string]bool{"fast reader": false, "slow reader": true} {
+		for name, c := range map[string]struct{ slow, framed bool }{
+			"fast reader": {false, false}, "slow reader": {true, false}, "fast reader of a frame": {false, true}, "slow reader of a frame": {true, true},
+		} {
 			t.Run(name, func(t *testing.T) {
-				s := newRig(t).session()
+				g := newRig(t)
+				s, slow := g.session(), c.slow
 				sender, reader := s.far(from)
 				_ = reader.SetReadDeadline(time.Now().Add(3 * patience))
 				sent := newSource(sha256.New())
 				m := watchMemory(t)
 				done := make(chan error, 1)
 				go func() {
-					err := sent.send(sender, size)
+					var err error
+					rest := size
+					if c.framed {
+						header := frameHeader(fin|binaryMessage, size-len(frameHeader(fin, size, from == 0)), from == 0)
+						err, rest = sent.put(sender, header), size-len(header)
+					}
+					if err == nil {
+						err = sent.send(sender, rest)
+					}
 					_ = sender.Close()
 					done <- err
 				}()
@@ -165,6 +177,7 @@ func TestI8Close(t *testing.T) {
 				require.Equal(t, size, m.drain(reader, -1, got, pause))
 				require.NoError(t, receive(t, done))
 				require.Equal(t, sent.sum.Sum(nil), got.Sum(nil))
+				require.Equal(t, c.framed, g.relay.Pipes() > 0)
 				_ = reader.Close()
 				r := s.ended()
 				require.EqualValues(t, size, [2]uint64{r.BytesUp, r.BytesDown}[from])

@@ -93,3 +93,13 @@ func (c *Client) Watching() *nbio.Conn {
 	defer c.mu.Unlock()
 	return c.watched
 }
+
+// Pipes is how many pipes are open.
+func (r *Relay) Pipes() int {
+	r.pipes.mu.Lock()
+	defer r.pipes.mu.Unlock()
+	return r.pipes.count
+}
+
+// LongFrame is from how many bytes on a frame goes through a pipe.
+const LongFrame = longFrame

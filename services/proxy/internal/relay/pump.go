@@ -37,6 +37,7 @@ type dir struct {
 	// Owned by the pump.
 	frames   wsframe.Follower
 	buffer   *[]byte  // of the relay's pool, while it is in use
+	pipe     *pipe    // likewise
 	pending  []byte   // was read and not written yet
 	room     *os.File // waits
 	parked   bool     // blocked when the pump stopped
@@ -44,6 +45,8 @@ type dir struct {
 	discard  bool     // dst is gone: read to the end, so that src can finish
 	ended    bool     // src has sent everything
 	closed   bool     // and dst was told
+	long     bool     // the frame before was long
+	unpiped  bool     // the kernel would not move bytes by itself
 }
 
 // run pumps until there is nothing to do, or leaves word for who pumps already.
@@ -141,25 +144,39 @@ func (d *dir) pump() (more bool) {
 			return true
 		}
 		reads++
+		if d.pipes() {
+			drained = d.pipeIn()
+			continue
+		}
 		if d.buffer == nil {
 			d.buffer = d.session.relay.buffers.Get().(*[]byte)
 		}
-		n, result := d.src.read(*d.buffer)
+		b := *d.buffer
+		if d.long {
+			// Another one comes, most likely: no more than its header is worth a copy.
+			b, d.long = b[:headRoom], false
+		}
+		n, result := d.src.read(b)
 		switch result {
 		case later:
 			drained = true
 		case never:
-			d.ended = true
-			d.src.ended.Store(true)
-			d.session.sideOver(d.src.side)
+			d.end()
 		case some:
 			// A short read has emptied the socket; what comes later is a new
 			// event, as long as there are events.
-			drained = n < len(*d.buffer) && !d.src.over.Load()
-			d.take((*d.buffer)[:n])
+			drained = n < len(b) && !d.src.over.Load()
+			d.take(b[:n])
 		}
 	}
 	return false
+}
+
+// end notes that src has sent everything.
+func (d *dir) end() {
+	d.ended = true
+	d.src.ended.Store(true)
+	d.session.sideOver(d.src.side)
 }
 
 // take counts what was read and makes it pending.
@@ -189,23 +206,32 @@ func (d *dir) count(b []byte) {
 
 // flush writes what is pending; false when dst takes no more for now.
 func (d *dir) flush() bool {
-	for len(d.pending) > 0 {
-		n, result := d.dst.write(d.pending)
+	for {
+		var result outcome
+		switch {
+		case d.piped():
+			result = d.pipe.to(d.dst)
+		case len(d.pending) > 0:
+			var n int
+			n, result = d.dst.write(d.pending)
+			d.pending = d.pending[max(n, 0):]
+		default:
+			return true
+		}
 		switch result {
 		case some:
-			d.pending = d.pending[n:]
 			if d.parked {
 				d.parked = false
 				d.moved.Store(true)
 			}
 		case never:
 			d.discard, d.pending = true, nil
+			d.dropPipe()
 		case later:
 			d.park()
 			return false
 		}
 	}
-	return true
 }
 
 // park waits for room at dst.
@@ -252,6 +278,12 @@ func (d *dir) release() {
 	if d.buffer != nil {
 		d.session.relay.buffers.Put(d.buffer)
 		d.buffer = nil
+	}
+	if d.piped() {
+		d.dropPipe()
+	} else if d.pipe != nil {
+		d.session.relay.pipes.put(d.pipe)
+		d.pipe = nil
 	}
 }
 

@@ -34,6 +34,10 @@ type Options struct {
 	// Dead ends a session when a side has answered no ping for so long, unless
 	// bytes wait for it: then Stall is what judges.
 	Dead time.Duration
+	// Pipes is how many long frames may go through the kernel alone at the same
+	// time. Each takes two descriptors, which are kept for the
+	// next one while there are sessions.
+	Pipes int
 }
 
 // look is the time between two looks at a session.
@@ -41,7 +45,7 @@ func (o *Options) look() time.Duration { return o.Ping / looksPerPing }
 
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
-	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 30 * time.Second, Dead: 60 * time.Second}
+	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 30 * time.Second, Dead: 60 * time.Second, Pipes: 16}
 }
 
 const (
@@ -62,6 +66,7 @@ type Relay struct {
 	options Options
 	engine  *nbhttp.Engine
 	buffers sync.Pool
+	pipes   pipePool
 	stuck   stuckSet
 
 	// handover orders what was written before a connection is registered before
@@ -82,6 +87,7 @@ type Relay struct {
 // session. open sees each one before the loop does.
 func New(engine *nbhttp.Engine, open func(*nbio.Conn), o Options) *Relay {
 	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}}
+	r.pipes.most = o.Pipes
 	r.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	engine.Engine.OnOpen(func(c *nbio.Conn) {
 		open(c)
@@ -200,6 +206,9 @@ func (r *Relay) remove(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wheel.remove(s)
+	if r.wheel.len == 0 {
+		r.pipes.trim()
+	}
 	if r.wheel.len == 0 && r.empty != nil {
 		close(r.empty)
 		r.empty = nil

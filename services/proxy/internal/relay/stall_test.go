@@ -98,12 +98,17 @@ func TestStalled(t *testing.T) {
 // TestStallLimit has the watch's clock: a reader that takes a little now and then
 // has not stalled, also where that is too little for the relay to write more.
 func TestStallLimit(t *testing.T) {
+	piped(t, stallLimit)
+}
+
+func stallLimit(t *testing.T, pipes int) {
 	const limit = time.Hour
 	ways(t, func(t *testing.T, from int) {
-		g := newRig(t, func(o *relay.Options) { o.Ping, o.Stall = 0, limit })
+		g := newRig(t, func(o *relay.Options) { o.Ping, o.Stall, o.Pipes = 0, limit, pipes })
 		g.relay.HoldStallWatch()
 		s := g.session()
 		sender, reader := s.far(from)
+		write(t, sender, frameHeader(fin|binaryMessage, 256<<20, from == 0))
 		go func() { _ = newSource(crc32.NewIEEE()).send(sender, 256<<20) }()
 		blocked := func() {
 			t.Helper()
