@@ -32,7 +32,7 @@ type pipe struct {
 
 // from takes what there is of the next most bytes that a connection has sent.
 func (p *pipe) from(l *leg, most uint64) (int, error) {
-	n, err := splice(l.fd, p.in, int(min(most, pipeSize))) //nolint:gosec // at most pipeSize
+	n, err := splice(l.fd, p.in, int(min(most, pipeSize)))
 	p.held += n
 	return n, err
 }

@@ -78,8 +78,7 @@ func TestLongFrameToNobody(t *testing.T) {
 	ways(t, func(t *testing.T, from int) {
 		g := newRig(t, func(o *relay.Options) { o.Pipes, o.Linger, o.Stall = 1, 50*time.Millisecond, 500*time.Millisecond })
 		bystander := g.session() // keeps the pool
-		var stuck func(end func(s *session))
-		stuck = func(end func(s *session)) {
+		stuck := func(end func(s *session)) {
 			t.Helper()
 			s := g.session()
 			sender, reader := s.far(from)
