@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,22 +45,6 @@ type child struct {
 	output tail
 }
 
-// survive is a module that Node loads before the server. Once that listens, an
-// error that nobody catches, of a file that cannot be written or a message that
-// lacks something, would end it and with it the sessions of all. Where it came
-// from is said, and not what it says, which can be a client's.
-func survive(socket string) string {
-	return "data:text/javascript," + url.PathEscape(`import { existsSync } from 'node:fs';
-process.on('uncaughtException', e => {
-	if (!existsSync(`+strconv.Quote(socket)+`)) {
-		console.error(e);
-		process.exit(1);
-	}
-	const from = String(e?.stack).split('\n').filter(line => line.startsWith('    at ')).slice(0, 3);
-	console.error('the Playwright server goes on after an error that it did not expect', e?.code ?? e?.name, ...from);
-});`)
-}
-
 // start runs a server. Its files are in a private directory, which the caller
 // removes.
 func start(o Options, node string, pw playwright, l launch, dir string, generation int) (*child, error) {
@@ -81,7 +63,12 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 	if err != nil {
 		return nil, err
 	}
-	c.cmd = exec.CommandContext(context.Background(), node, "--import", survive(c.Socket), pw.cli, "launch-server", "--browser", o.Type, "--config", config)
+	args, err := preload(dir)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, pw.cli, "launch-server", "--browser", o.Type, "--config", config)
+	c.cmd = exec.CommandContext(context.Background(), node, args...)
 	c.cmd.Dir = temp
 	c.cmd.Env = environment(o.Environ, temp)
 	c.cmd.WaitDelay = pipeTime

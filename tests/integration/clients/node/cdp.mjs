@@ -111,7 +111,7 @@ const table = {
     emulateNetworkConditions: { acts: () => ({ offline: true, latency: 0, downloadThroughput: -1, uploadThroughput: -1 }) }, disable: none,
   },
   Page: {
-    enable: none, getFrameTree: none, getLayoutMetrics: none, captureSnapshot: none, captureScreenshot: () => ({ fromSurface: true, captureBeyondViewport: true }),
+    enable: none, getFrameTree: none, getLayoutMetrics: none, captureSnapshot: none, captureScreenshot: () => ({ fromSurface: true, captureBeyondViewport: true, clip: { x: 0, y: 0, width: 1280, height: 2000, scale: 1 } }),
     setLifecycleEventsEnabled: () => ({ enabled: true }), setBypassCSP: () => ({ enabled: true }), startScreencast: none, screencastFrameAck: () => ({ sessionId: 1 }), stopScreencast: none,
     stopLoading: none, bringToFront: none, createIsolatedWorld: a => ({ frameId: a.frame }), getNavigationHistory: none, resetNavigationHistory: none,
     addScriptToEvaluateOnNewDocument: () => ({ source: `document.title = 'attacked'`, runImmediately: true }), removeScriptToEvaluateOnNewDocument: () => ({ identifier: '1' }),

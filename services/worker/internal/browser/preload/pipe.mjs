@@ -1,0 +1,41 @@
+// Loaded by Node before the Playwright server, which drives its browser through two pipes: it writes calls to one and reads
+// answers and events from the other, each a piece of JSON that a NUL ends. All sessions share them, so what one of
+// them asks for or gives back must not be so large that the others wait, or that server or browser end.
+import childProcess from 'node:child_process';
+import { syncBuiltinESMExports } from 'node:module';
+import { answersWithin } from './answers.mjs';
+import { picturesWithin } from './pictures.mjs';
+
+const { spawn } = childProcess;
+childProcess.spawn = (...args) => {
+  const child = spawn(...args);
+  if (child.stdio?.length === 5) guard(child.stdio[3], child.stdio[4]); // a browser
+  return child;
+};
+syncBuiltinESMExports();
+
+// guard keeps the streams, and so their back-pressure, and replaces the methods of theirs that the server uses.
+function guard(toBrowser, fromBrowser) {
+  let deliver; // to the server
+  // Between two messages, where these come in, no half of another has been delivered.
+  const answer = (id, sessionId, content) => deliver?.(Buffer.from(JSON.stringify({ id, sessionId, ...content }) + '\0'));
+  const pictures = picturesWithin(answer);
+
+  const on = fromBrowser.on;
+  fromBrowser.on = function (event, listener) {
+    if (event !== 'data') return on.call(this, event, listener);
+    deliver = messages => {
+      pictures.read(messages);
+      listener(messages);
+    };
+    return on.call(this, event, answersWithin(deliver, answer));
+  };
+
+  const write = toBrowser.write;
+  let refused = false; // a call whose NUL comes next
+  toBrowser.write = function (data, ...rest) {
+    if (refused) return !(refused = false);
+    if (typeof data === 'string' && data !== '\0' && pictures.refuses(data)) return refused = true;
+    return write.call(this, data, ...rest);
+  };
+}

@@ -1,0 +1,185 @@
+// Tests of ../preload: `node --test preload.test.mjs`.
+import assert from 'node:assert/strict';
+import childProcess from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { answersWithin, limits } from '../preload/answers.mjs';
+import { picturesWithin } from '../preload/pictures.mjs';
+import '../preload/pipe.mjs';
+
+const MiB = 1 << 20;
+console.error = () => {};
+
+// read gives a filter the messages in pieces, of so many bytes at each place, and returns what the server has of them, in order: text, or an answer in place of one.
+function read(messages, pieces) {
+  const got = [];
+  let parts = [];
+  const take = answersWithin(
+    buffer => {
+      for (let end; (end = buffer.indexOf(0)) >= 0; buffer = buffer.subarray(end + 1)) {
+        got.push(Buffer.concat([...parts, buffer.subarray(0, end)]).toString('latin1'));
+        parts = [];
+      }
+      if (buffer.length) parts.push(buffer);
+    },
+    (id, sessionId, content) => {
+      assert.equal(parts.length, 0, 'an answer amid another');
+      got.push({ id, sessionId, ...content });
+    },
+  );
+  const all = Buffer.from(messages.map(m => m + '\0').join(''), 'latin1');
+  for (let at = 0; at < all.length;) {
+    const n = pieces(at);
+    take(all.subarray(at, at + n));
+    at += n;
+  }
+  assert.equal(parts.length, 0);
+  return got;
+}
+
+// A generator of numbers that is the same at each run.
+function random(seed) {
+  return below => (seed = (seed * 48271) % 0x7fffffff) % below;
+}
+
+const chunk = 65536;
+const answer = (id, value) => `{"id":${id},"result":{"result":{"type":"string","value":"${value}"}},"sessionId":"S${id}"}`;
+
+test('messages pass however they are cut', () => {
+  const rnd = random(1);
+  for (let round = 0; round < 300; round++) {
+    const messages = Array.from({ length: 1 + rnd(20) }, (_, i) => answer(i, 'x'.repeat(rnd(3) ? rnd(20) : rnd(2000))));
+    if (!rnd(4)) messages.splice(rnd(messages.length), 0, '');
+    const most = 1 + rnd(rnd(2) ? 5 : 3000);
+    assert.deepEqual(read(messages, () => 1 + rnd(most)), messages);
+  }
+});
+
+test('what is too large is replaced, and what comes before and after it passes', () => {
+  const rnd = random(2);
+  for (const pieces of [() => 1 + rnd(chunk), after => (after < limits.bytes ? chunk : 1 + rnd(9))]) {
+    const messages = [answer(1, 'before'), answer(2, 'x'.repeat(limits.bytes)), '{"method":"after"}', answer(3, 'x'.repeat(2000)), answer(4, '')];
+    const got = read(messages, pieces);
+    assert.deepEqual([got[0], ...got.slice(2)], [messages[0], ...messages.slice(2)]);
+    assert.equal(got[1].id, 2);
+    assert.equal(got[1].sessionId, 'S2');
+    assert.match(got[1].result.exceptionDetails.exception.description, /larger than 64 MiB.*Return less/);
+  }
+});
+
+test('as much as may be passes', () => {
+  const frame = answer(1, '').length + 1;
+  assert.equal(typeof read([answer(1, 'x'.repeat(limits.bytes - frame))], () => chunk)[0], 'string');
+  assert.equal(typeof read([answer(1, 'x'.repeat(limits.bytes - frame + 1))], () => chunk)[0], 'object');
+});
+
+test('a call that runs no script gets an error', () => {
+  const text = 'x'.repeat(limits.bytes);
+  const [chromium, firefox, browser] = read([
+    `{"id":7,"result":{"body":"${text}"},"sessionId":"S"}`,
+    `{"id":8,"sessionId":"F","result":{"data":"${text}"}}`,
+    `{"id":9,"result":{"text":"${text}","sessionId":"other"}}`,
+  ], () => chunk);
+  assert.deepEqual([chromium.id, chromium.sessionId, chromium.error.code], [7, 'S', -32001]);
+  assert.match(chromium.error.message, /larger than 64 MiB/);
+  assert.deepEqual([firefox.id, firefox.sessionId], [8, 'F']);
+  assert.deepEqual([browser.id, browser.sessionId], [9, undefined]);
+});
+
+test('events that are too large are lost', () => {
+  const of = (method, size) => `{"method":"${method}","params":{"a":"${'x'.repeat(size)}"},"sessionId":"S"}`;
+  const passes = (method, size) => read([of(method, size), 'after'], () => chunk).length === 2;
+  assert(passes('Runtime.consoleAPICalled', 3 * MiB));
+  assert(!passes('Runtime.consoleAPICalled', 4 * MiB));
+  assert(!passes('Runtime.exceptionThrown', 4 * MiB));
+  assert(passes('Runtime.bindingCalled', 63 * MiB));
+  assert(!passes('Runtime.bindingCalled', 64 * MiB));
+});
+
+test('values are counted, and not what stands in text', () => {
+  const list = (n, of) => `{"id":1,"result":{"result":{"type":"object","value":[${Array(n).fill(of).join()}]}},"sessionId":"S"}`;
+  const rnd = random(3);
+  const passes = message => typeof read([message], () => 1 + rnd(chunk))[0] === 'string';
+  assert(passes(list(limits.values - 10, 0)));
+  assert(!passes(list(limits.values + 10, 0)));
+  assert(!passes(list(limits.values + 10, '{}')));
+  assert(passes(list(3, JSON.stringify(',"\\'.repeat(limits.values)))));
+});
+
+const metrics = (sessionId, deviceScaleFactor) => JSON.stringify({ id: 1, method: 'Emulation.setDeviceMetricsOverride', params: { width: 1, height: 1, deviceScaleFactor }, sessionId });
+const picture = (sessionId, clip, captureBeyondViewport) => JSON.stringify({ id: 2, method: 'Page.captureScreenshot', params: { clip, captureBeyondViewport }, sessionId });
+
+test('pictures are bounded', async () => {
+  const answers = [];
+  const calls = picturesWithin((...answer) => answers.push(answer));
+  const clip = (width, height, scale) => ({ x: 0, y: 0, width, height, scale });
+  assert(!calls.refuses(JSON.stringify({ id: 3, method: 'Page.captureScreenshot' })));
+  assert(!calls.refuses(picture('A', clip(7680, 4320, 1.5))));
+  assert(!calls.refuses(picture('A', clip(8000, 10000))));
+  assert(calls.refuses(picture('A', clip(8000, 10001, 1))));
+  assert(calls.refuses(picture('A', clip(4000, 4000, 3))));
+  assert(calls.refuses(picture('A', clip('wide', 1, 1))));
+  assert(calls.refuses(picture('A', clip(90e6, 0.1, 1))));
+  assert(calls.refuses(picture('A', undefined, true)));
+  assert(!calls.refuses(picture('A', undefined, false)));
+  assert(!calls.refuses(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression: picture('A', clip(1e6, 1e6)) } })));
+  assert.deepEqual(answers, [], 'not before the call has returned');
+  await new Promise(setImmediate);
+  assert.equal(answers.length, 5);
+  const [id, sessionId, { error }] = answers[0];
+  assert.deepEqual([id, sessionId, error.code], [2, 'A', -32001]);
+  assert.match(error.message, /8000 × 10001 pixels are too many/);
+});
+
+test('a page of a larger scale has fewer', () => {
+  const calls = picturesWithin(() => {});
+  const refuses = session => calls.refuses(picture(session, { x: 0, y: 0, width: 4000, height: 4000, scale: 1 }));
+  calls.refuses(metrics('A', 3));
+  calls.refuses(metrics('B', 2));
+  assert.deepEqual(['A', 'B', 'C'].map(refuses), [true, false, false]);
+  calls.refuses(metrics('A', 0)); // none of its own
+  calls.refuses(metrics('B', 4));
+  assert.deepEqual(['A', 'B'].map(refuses), [false, true]);
+  calls.refuses(JSON.stringify({ id: 4, method: 'Emulation.clearDeviceMetricsOverride', sessionId: 'B' }));
+  assert.deepEqual(['A', 'B'].map(refuses), [false, false]);
+});
+
+test('sessions that have ended are forgotten', () => {
+  const calls = picturesWithin(() => {});
+  for (const session of ['A', 'B', 'C']) calls.refuses(metrics(session, 2));
+  const detached = session => `{"method":"Target.detachedFromTarget","params":{"sessionId":"${session}","targetId":"T"}}\0`;
+  calls.read(Buffer.from(`{"id":1}\0${detached('A')}{"id":2,"result":${JSON.stringify({ value: detached('B') })}}\0${detached('C')}`));
+  assert.deepEqual([...calls.scales.keys()], ['B']);
+});
+
+test('a process with two more pipes is a browser', { timeout: 20_000 }, async t => {
+  const echo = "require('fs').createReadStream(null, { fd: 3 }).pipe(require('fs').createWriteStream(null, { fd: 4 }))";
+  const browser = childProcess.spawn(process.execPath, ['-e', echo], { stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe'], signal: t.signal });
+  const [, , , to, from] = browser.stdio;
+  const got = [];
+  let wanted, parts = '';
+  from.on('data', buffer => {
+    parts += buffer;
+    got.push(...parts.split('\0'));
+    parts = got.pop();
+    if (got.length >= wanted) from.emit('all');
+  });
+  const send = async (n, ...messages) => {
+    got.length = 0;
+    wanted = n;
+    for (const message of messages) {
+      to.write(message);
+      to.write('\0');
+    }
+    await once(from, 'all');
+    return got;
+  };
+  const large = picture('A', { x: 0, y: 0, width: 4000, height: 4000, scale: 1 });
+  const first = await send(3, metrics('A', 3), large, 'after');
+  assert.deepEqual(first.filter(m => !m.includes('"error"')), [metrics('A', 3), 'after']);
+  assert.match(first.find(m => m.includes('"error"')), /^\{"id":2,"sessionId":"A","error":\{.* too many/);
+  assert.deepEqual(await send(2, '{"method":"Target.detachedFromTarget","params":{"sessionId":"A"}}', 'after'), ['{"method":"Target.detachedFromTarget","params":{"sessionId":"A"}}', 'after']);
+  assert.deepEqual(await send(2, large, 'after'), [large, 'after']);
+  to.end();
+  await once(browser, 'exit');
+});
