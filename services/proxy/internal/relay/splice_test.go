@@ -88,7 +88,7 @@ func TestLongFrameToNobody(t *testing.T) {
 				defer close(done)
 				_ = newSource(crc32.NewIEEE()).send(sender, hugeMessage)
 			}()
-			require.Eventually(t, func() bool { return s.BlockedFrom(from) }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return s.BlockedFrom(from) && g.relay.Pipes() > 0 }, patience, time.Millisecond)
 			require.Equal(t, 1, g.relay.Pipes())
 			end(s)
 			s.ended()
