@@ -38,6 +38,7 @@ func TestLargeMessages(t *testing.T) {
 		"storage":                 {"browser@1", "newContext", maxTwice, true},
 		"storage of a usual size": {"browser@1", "newContext", maxTwice / 2, false},
 		"later storage":           {"browser-context@1", "setStorageState", maxTwice, true},
+		"storage of a page":       {"page@1", "webStorageSetItem", maxTwice, true},
 		"headers":                 {"browser-context@1", "setExtraHTTPHeaders", maxOther, true},
 		"headers of a page":       {"page@1", "setExtraHTTPHeaders", maxOther, true},
 		"a binding":               {"page@1", "exposeBinding", maxOther, true},

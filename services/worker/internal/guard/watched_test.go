@@ -1,0 +1,77 @@
+package guard
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// verdict is the method that o refuses in text; "" = none.
+func verdict(t *testing.T, o Options, text string) string {
+	t.Helper()
+	g, w := newGuard(o)
+	require.NoError(t, g.Feed(frame(opText, text)))
+	if len(w.refused) == 0 {
+		return ""
+	}
+	require.Empty(t, w.forwarded)
+	return w.refused[0]
+}
+
+// Each call that opens an address refuses each scheme that is not served.
+func TestSchemesOfAllCallsThatOpenAddresses(t *testing.T) {
+	for _, c := range []struct{ guid, method, name string }{
+		{"frame@1", "goto", "Frame.goto"},
+		{"route@1", "continue", "Route.continue"},
+		{"route@1", "redirectNavigationRequest", "Route.redirectNavigationRequest"},
+		{"request-context@1", "fetch", "APIRequestContext.fetch"},
+	} {
+		require.Empty(t, verdict(t, filter, call(1, c.guid, c.method, `{"url":"https://example.com/"}`)), c.name)
+		for _, url := range []string{
+			"file:///etc/passwd", "filesystem:http://a/temporary/x", "view-source:http://a/", "chrome://version", "chrome-extension://x/y",
+			"chrome-untrusted://x", "devtools://devtools/x", "ftp://a/", "intent://x", "mailto:a@b", "resource://x", "about:version", "about:config",
+		} {
+			require.Equal(t, c.name, verdict(t, filter, call(1, c.guid, c.method, `{"url":"`+url+`"}`)), url)
+		}
+	}
+}
+
+// Names of traces are no paths, whichever call gives them.
+func TestNamesOfTracesAreNoPaths(t *testing.T) {
+	for _, method := range []string{"tracingStart", "tracingStartChunk"} {
+		require.Empty(t, verdict(t, filter, call(1, "tracing@1", method, `{"name":"a.b"}`)))
+		for _, name := range []string{`/x`, `a/b`, `a\\b`, `..`, `a..b`, `a\u0000b`} {
+			require.Equal(t, "Tracing."+method, verdict(t, filter, call(1, "tracing@1", method, `{"name":"`+name+`"}`)), name)
+		}
+	}
+}
+
+// Names of traces are kept for as long as a session lives, so one has only so many.
+func TestNamesOfTracesAreBounded(t *testing.T) {
+	g, w := newGuard(filter)
+	start := func(n int) {
+		require.NoError(t, g.Feed(frame(opText, call(1, "tracing@1", "tracingStart", `{"name":"`+strconv.Itoa(10_000+n)+`"}`))))
+	}
+	for n := range maxNames {
+		start(n)
+	}
+	require.Empty(t, w.refused)
+	start(maxNames)
+	require.Len(t, w.refused, 1)
+}
+
+// Uploads stay in their folder, however a name leads out of it.
+func TestNamesOfUploadsAreBelowTheirFolder(t *testing.T) {
+	for _, name := range []string{`/x`, `\\x`, `a/../../b`, `a\u0000b`, `..`} {
+		require.Equal(t, "BrowserContext.createTempFiles", verdict(t, filter, call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"`+name+`"}]}`)), name)
+		require.Equal(t, "BrowserContext.createTempFiles", verdict(t, filter, call(1, "browser-context@1", "createTempFiles", `{"rootDirName":"`+name+`","items":[]}`)), name)
+	}
+}
+
+// Where CDP is refused, so is the session for it.
+func TestNoCDPSessionIsMadeWhereItIsRefused(t *testing.T) {
+	text := call(1, "browser-context@1", "newCDPSession", `{"page":{"guid":"page@1"}}`)
+	require.Empty(t, verdict(t, filter, text))
+	require.Equal(t, "BrowserContext.newCDPSession", verdict(t, Options{CDP: CDPRefuse}, text))
+}
