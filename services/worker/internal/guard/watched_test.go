@@ -2,6 +2,7 @@ package guard
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,4 +75,31 @@ func TestNoCDPSessionIsMadeWhereItIsRefused(t *testing.T) {
 	text := call(1, "browser-context@1", "newCDPSession", `{"page":{"guid":"page@1"}}`)
 	require.Empty(t, verdict(t, filter, text))
 	require.Equal(t, "BrowserContext.newCDPSession", verdict(t, Options{CDP: CDPRefuse}, text))
+}
+
+// What reaches beyond a session stays refused, whoever edits the table: a verdict
+// that turns into allow has to be changed here as well.
+func TestWhatReachesBeyondASessionIsRefused(t *testing.T) {
+	types := "Android AndroidDevice AndroidSocket BrowserType DebugController Electron ElectronApplication JsonPipe LocalUtils SocksSupport"
+	methods := "Artifact.pathAfterFinished Artifact.saveAs Browser.disconnectFromReusedContext Browser.killForTests Browser.newBrowserCDPSession " +
+		"Browser.newContextForReuse Browser.startServer Browser.startTracing Browser.stopServer Browser.stopTracing BrowserContext.showRecorder " +
+		"BrowserContext.startRecording Page.setDockTile Playwright.newRequest"
+	missing := map[string]bool{}
+	for name := range strings.FieldsSeq(types + " " + methods) {
+		missing[name] = true
+	}
+	for line := range strings.Lines(protocol) {
+		name, rest, _ := strings.Cut(line, " ")
+		typ, _, ok := strings.Cut(name, ".")
+		_, verdict, reviewed := strings.Cut(rest, " ")
+		if !ok || !reviewed || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if strings.Contains(" "+types+" ", " "+typ+" ") || missing[name] {
+			require.True(t, strings.HasPrefix(verdict, "refuse "), line)
+			delete(missing, name)
+			delete(missing, typ)
+		}
+	}
+	require.Empty(t, missing, "the table does not have them")
 }
