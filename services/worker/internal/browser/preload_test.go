@@ -13,7 +13,7 @@ import (
 func TestThePipesToTheBrowserAreFiltered(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "node", "--test", "testdata/preload.test.mjs").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "# pass 10")
+	require.Contains(t, string(out), "# pass 11")
 }
 
 func TestModulesAreLoadedFromAnyFolder(t *testing.T) {

@@ -9,7 +9,7 @@ export const limits = {
   // Parsed, checked and written again, a value takes up to five microseconds and some hundred bytes, however short its spelling.
   values: 1_000_000,
   // Events that the server keeps, 200 of a page.
-  keptBytes: 4 * MiB,
+  keptBytes: MiB,
 };
 const kept = ['Runtime.consoleAPICalled', 'Runtime.exceptionThrown', 'Runtime.console', 'Page.uncaughtError']; // the last two are Firefox's
 const unread = MiB; // how many bytes of a message pass without a look at what they are

@@ -36,7 +36,8 @@ export function picturesWithin(answer) {
       return false;
     },
 
-    // read takes what the browser says of sessions that have ended.
+    // read takes what the browser says of sessions that have ended. It misses what two buffers have in parts, which costs an
+    // entry.
     read(messages) {
       if (!scales.size) return;
       const detached = '{"method":"Target.detachedFromTarget","params":{"sessionId":"';

@@ -4,15 +4,27 @@
 import childProcess from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';
 import { answersWithin } from './answers.mjs';
+import { linesWithin } from './lines.mjs';
 import { picturesWithin } from './pictures.mjs';
 
 const { spawn } = childProcess;
 childProcess.spawn = (...args) => {
   const child = spawn(...args);
-  if (child.stdio?.length === 5) guard(child.stdio[3], child.stdio[4]); // a browser
+  if (child.stdio?.length !== 5) return child;
+  const [, stdout, stderr, toBrowser, fromBrowser] = child.stdio;
+  for (const output of [stdout, stderr]) if (output) filterData(output, linesWithin);
+  guard(toBrowser, fromBrowser);
   return child;
 };
 syncBuiltinESMExports();
+
+// filterData puts a filter before the listener of a stream's data.
+function filterData(stream, filter) {
+  const on = stream.on;
+  stream.on = function (event, listener) {
+    return on.call(this, event, event === 'data' ? filter(listener) : listener);
+  };
+}
 
 // guard keeps the streams, and so their back-pressure, and replaces the methods of theirs that the server uses.
 function guard(toBrowser, fromBrowser) {
@@ -21,15 +33,13 @@ function guard(toBrowser, fromBrowser) {
   const answer = (id, sessionId, content) => deliver?.(Buffer.from(JSON.stringify({ id, sessionId, ...content }) + '\0'));
   const pictures = picturesWithin(answer);
 
-  const on = fromBrowser.on;
-  fromBrowser.on = function (event, listener) {
-    if (event !== 'data') return on.call(this, event, listener);
+  filterData(fromBrowser, listener => {
     deliver = messages => {
       pictures.read(messages);
       listener(messages);
     };
-    return on.call(this, event, answersWithin(deliver, answer));
-  };
+    return answersWithin(deliver, answer);
+  });
 
   const write = toBrowser.write;
   let refused = false; // a call whose NUL comes next
