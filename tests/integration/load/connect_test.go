@@ -63,7 +63,7 @@ func (w *ways) spent(tb testing.TB, redis rueidis.Client) map[string]total {
 	return map[string]total{
 		partProxy:  histogram(tb, w.proxy, "pwdist_proxy_connect_seconds"),
 		partGate:   histogram(tb, w.worker, "pwdist_worker_session_opening_seconds"),
-		partScript: {seconds: field(tb, stats, "cmdstat_evalsha:", "usec=", ",") / 1e6, times: field(tb, stats, "cmdstat_evalsha:", "calls=", ",")},
+		partScript: {seconds: field(tb, stats, "cmdstat_fcall:", "usec=", ",") / 1e6, times: field(tb, stats, "cmdstat_fcall:", "calls=", ",")},
 	}
 }
 
