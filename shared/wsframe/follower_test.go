@@ -136,7 +136,7 @@ func TestFollowerStaysBroken(t *testing.T) {
 }
 
 // TestFollowerAgreesWithModel cuts random streams, most of them valid, at
-// random places.
+// random places, and does not show it all of the payloads.
 func TestFollowerAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var stream []byte
@@ -156,9 +156,31 @@ func TestFollowerAgreesWithModel(t *testing.T) {
 			n := min(len(rest), rapid.SampledFrom([]int{1, 2, 3, 11, 1000, 1 << 20}).Draw(t, "chunk"))
 			err = f.Feed(rest[:n])
 			rest = rest[n:]
+			if unseen := min(f.Ahead(), uint64(len(rest))); unseen > 0 && rapid.Bool().Draw(t, "skip") {
+				unseen = rapid.SampledFrom([]uint64{1, unseen}).Draw(t, "unseen")
+				f.Skip(unseen)
+				rest = rest[unseen:]
+			}
 		}
 		require.Equal(t, model(stream), observe(&f, err))
 	})
+}
+
+func TestPayloadsNeedNotBeSeen(t *testing.T) {
+	const size = 70_000
+	stream := frame(0x82, true, make([]byte, size))
+	var f wsframe.Follower
+	require.NoError(t, f.Feed(stream[:len(stream)-size]))
+	require.EqualValues(t, size, f.Ahead())
+	f.Skip(1)
+	require.EqualValues(t, size-1, f.Ahead())
+	require.False(t, f.AtBoundary())
+	f.Skip(size - 1)
+	require.Zero(t, f.Ahead())
+	require.Equal(t, model(stream), observe(&f, nil))
+
+	require.NoError(t, f.Feed(frame(0x89, true, []byte("ping"))[:8]))
+	require.Zero(t, f.Ahead(), "of a control frame the payload can matter")
 }
 
 func FuzzFollower(f *testing.F) {
@@ -176,6 +198,10 @@ func FuzzFollower(f *testing.F) {
 			n := 1 + cuts.IntN(len(rest))
 			err = follower.Feed(rest[:n])
 			rest = rest[n:]
+			if unseen := min(follower.Ahead(), uint64(len(rest))); unseen > 0 && cuts.IntN(2) == 0 {
+				follower.Skip(unseen)
+				rest = rest[unseen:]
+			}
 		}
 		if got := observe(&follower, err); got != want {
 			t.Fatalf("stream %x\n got %+v\nwant %+v", stream, got, want)

@@ -26,12 +26,7 @@ func TestExact(t *testing.T) {
 		up, upMessages := conversation(uint64(2*i), size, true)
 		down, downMessages := conversation(uint64(2*i+1), size, false)
 		wg.Go(func() {
-			var all sync.WaitGroup
-			all.Go(func() { dribble(s.client, up, uint64(i)) })
-			all.Go(func() { dribble(s.worker, down, uint64(i)) })
-			all.Go(func() { expect(t, s.worker, up, uint64(i)) })
-			all.Go(func() { expect(t, s.client, down, uint64(i)) })
-			all.Wait()
+			s.converse(t, up, down, uint64(i))
 			r := s.ended()
 			assert.Equal(t, uint64(len(up)), r.BytesUp)
 			assert.Equal(t, uint64(len(down)), r.BytesDown)
@@ -40,6 +35,16 @@ func TestExact(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// converse sends a stream each way at once and checks what arrives.
+func (s *session) converse(t *testing.T, up, down []byte, seed uint64) {
+	var all sync.WaitGroup
+	all.Go(func() { dribble(s.client, up, seed) })
+	all.Go(func() { dribble(s.worker, down, seed) })
+	all.Go(func() { expect(t, s.worker, up, seed) })
+	all.Go(func() { expect(t, s.client, down, seed) })
+	all.Wait()
 }
 
 // dribble writes b in pieces and ends the stream.

@@ -32,12 +32,7 @@ func TestLongFrames(t *testing.T) {
 		up, upMessages := longFrames(uint64(2*i), frames, true)
 		down, downMessages := longFrames(uint64(2*i+1), frames, false)
 		all.Go(func() {
-			var both sync.WaitGroup
-			both.Go(func() { dribble(s.client, up, uint64(i)) })
-			both.Go(func() { dribble(s.worker, down, uint64(i)) })
-			both.Go(func() { expect(t, s.worker, up, uint64(i)) })
-			both.Go(func() { expect(t, s.client, down, uint64(i)) })
-			both.Wait()
+			s.converse(t, up, down, uint64(i))
 			assert.NotZero(t, g.relay.Pipes())
 			assert.LessOrEqual(t, g.relay.Pipes(), pipes)
 			r := s.ended()

@@ -11,7 +11,7 @@ import (
 
 // The modules' own tests run in Node.
 func TestThePipesToTheBrowserAreFiltered(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "node", "--test", "testdata/preload.test.mjs").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=tap", "testdata/preload.test.mjs").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "# pass 11")
 }
