@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestNoDescriptor(t *testing.T) {
 		_, _ = unix.Write(fd, []byte(upgrade("/", stock...)))
 		b := make([]byte, 4096)
 		for n := 1; n > 0; {
-			n, _ = unix.Read(fd, b)
+			n, _ = whole(func() (int, error) { return unix.Read(fd, b) })
 			answers[i] += string(b[:max(n, 0)])
 		}
 	}
@@ -68,6 +69,44 @@ func TestNoDescriptor(t *testing.T) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	_ = r.Body.Close()
 	require.Equal(t, http.StatusOK, r.StatusCode)
+}
+
+// TestShedIsNotInterrupted has signals arrive while a client is told that there is no
+// descriptor for it.
+func TestShedIsNotInterrupted(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	require.NoError(t, err)
+	file := os.NewFile(uintptr(fds[1]), "client")
+	client, err := net.FileConn(file)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	defer func() { _ = client.Close() }()
+	require.NoError(t, client.SetDeadline(time.Now().Add(patience)))
+
+	thread, done := make(chan int), make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		thread <- unix.Gettid()
+		shed(&accepted{fd: fds[0]}, patience)
+	}()
+	tid := <-thread
+	request := upgrade("/", stock...)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for i := range len(request) { // one byte after the other, so that it reads often
+		_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
+		_, err := client.Write([]byte(request[i : i+1]))
+		require.NoError(t, err)
+		if i%8 == 0 {
+			<-tick.C
+		}
+	}
+	answer, err := io.ReadAll(client)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "HTTP/1.1 503 ")
+	_ = client.Close()
+	<-done
 }
 
 // exhaust returns what takes all descriptors of this process, and gives them back.

@@ -98,7 +98,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		c, err := l.sockets.accept()
 		if err == nil && l.last(c) {
 			l.warn(syscall.EMFILE)
-			shed(c)
+			shed(c, shedTime)
 			continue
 		}
 		if err == nil {
@@ -176,29 +176,40 @@ func (l *listener) shedNext() bool {
 	if err != nil {
 		return errors.Is(err, os.ErrDeadlineExceeded)
 	}
-	shed(c)
+	shed(c, shedTime)
 	return true
 }
 
-// shed tells a client that there is no descriptor for it.
-func shed(c *accepted) {
+// shed tells a client that there is no descriptor for it, if it sends its request
+// within that time.
+func shed(c *accepted, within time.Duration) {
 	defer func() { _ = c.Close() }()
-	if c.wait(shedTime) != nil {
+	if c.wait(within) != nil {
 		return
 	}
 	// Whoever is answered with its request unread gets a reset instead.
 	b := make([]byte, readSize)
 	var s headScan
-	for until := time.Now().Add(shedTime); !s.found(); {
-		n, err := unix.Read(c.fd, b)
+	for until := time.Now().Add(within); !s.found(); {
+		n, err := whole(func() (int, error) { return unix.Read(c.fd, b) })
 		if err != nil || n == 0 || time.Now().After(until) {
 			return
 		}
 		s.end(b[:n])
 	}
-	no := refusal.New(refusal.OutOfDescriptors, "")
-	if _, err := unix.Write(c.fd, no.AppendHTTP(nil)); err == nil && unix.Shutdown(c.fd, unix.SHUT_WR) == nil {
-		_, _ = unix.Read(c.fd, b)
+	no := refusal.New(refusal.OutOfDescriptors, "").AppendHTTP(nil)
+	if _, err := whole(func() (int, error) { return unix.Write(c.fd, no) }); err == nil && unix.Shutdown(c.fd, unix.SHUT_WR) == nil {
+		_, _ = whole(func() (int, error) { return unix.Read(c.fd, b) })
+	}
+}
+
+// whole makes a call again that a signal cut short. The runtime's own signals do
+// that to every call on a socket with a time limit (signal(7)).
+func whole(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
 	}
 }
 
