@@ -28,12 +28,11 @@ const (
 // processors limits on how many processors Go code runs: as many as there are
 // event loops, and all of them while clients come in crowds.
 //
-// A loop waits inside a system call, of which the runtime learns nothing. As long
-// as there is another processor for whatever else there is to do, its monitor
-// thread stays awake for 10 ms to see whether the loop comes back, which was half
-// of the CPU of a proxy with few sessions (runtime.retake). Without one, it takes
-// the loop's after 20 µs, and sleeps. A storm of clients keeps everybody busy
-// anyhow, and with one processor fewer is served a fifth slower.
+// While there is another processor, the runtime wakes a thread for it at each event,
+// in case that the event makes more than one thing to do; in a proxy with few
+// sessions it does not, and the thread goes to sleep again, which was a tenth of
+// the CPU. A storm of clients keeps everybody busy anyhow, and with one processor
+// fewer is served a fifth slower.
 type processors struct {
 	few, all int
 	set      func(int)

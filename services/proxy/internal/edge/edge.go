@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/lesismal/nbio"
@@ -94,6 +95,7 @@ func New(o Options, accept func(Upgrade)) *Edge {
 	e := &Edge{o: o, accept: accept, pending: newPending(o.Pending), failures: newFailures(o.Failures)}
 	e.buffers.New = func() any { b := make([]byte, readSize); return &b }
 	logging.SetLogger(nbioLog{o.Log.Sugar()})
+	fewerPlaces()
 	e.engine = nbhttp.NewEngine(nbhttp.Config{
 		Name:    "edge",
 		Network: "tcp",
@@ -115,6 +117,16 @@ func New(o Options, accept func(Upgrade)) *Edge {
 	return e
 }
 
+// fewerPlaces has nbio's table, and the relay's, have no more places than there can
+// be descriptors: they have two million otherwise, through which every collection
+// of garbage goes.
+var fewerPlaces = sync.OnceFunc(func() {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur < uint64(nbio.MaxOpenFiles) {
+		nbio.MaxOpenFiles = int(files.Cur)
+	}
+})
+
 // Relay returns the relay that the port's clients belong to.
 func (e *Edge) Relay() *relay.Relay { return e.relay }
 
@@ -135,7 +147,14 @@ func (e *Edge) Start() error {
 	}
 	l.accepted = e.unfinished.enter
 	e.listener = l
-	return e.engine.Start()
+	if err := e.engine.Start(); err != nil {
+		return err
+	}
+	if err := e.relay.Park(); err != nil {
+		e.o.Log.Warn("an event loop waits in a system call, which costs more", zap.Error(err))
+	}
+	close(l.ready)
+	return nil
 }
 
 // Addr is the address it listens on.

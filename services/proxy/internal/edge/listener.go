@@ -36,6 +36,8 @@ type listener struct {
 	// client can be told why it is not served.
 	spare *os.File
 
+	// ready is closed when connections may come.
+	ready    chan struct{}
 	stopped  chan struct{}
 	stop     func() // closes the socket
 	quiet    chan struct{}
@@ -74,7 +76,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	}
 	l := &listener{
 		Listener: ln, tcp: tcp, file: file, sockets: acceptor{raw: raw}, log: log,
-		stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
+		ready: make(chan struct{}), stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
 	}
 	l.limit = math.MaxInt32
 	var files syscall.Rlimit
@@ -94,6 +96,10 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 // Accept is part of net.Listener. Once accepting has stopped it waits for
 // Close, because its caller tries again after every error.
 func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case <-l.ready:
+	case <-l.stopped:
+	}
 	for {
 		c, err := l.sockets.accept()
 		if err == nil && l.last(c) {

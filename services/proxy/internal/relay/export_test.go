@@ -2,6 +2,7 @@ package relay
 
 import (
 	"io"
+	"os"
 	"time"
 
 	"github.com/lesismal/nbio"
@@ -103,3 +104,28 @@ func (r *Relay) Pipes() int {
 
 // LongFrame is from how many bytes on a frame goes through a pipe.
 const LongFrame = longFrame
+
+// ParkIn is Park with another folder in the place of /proc/self.
+func ParkIn(r *Relay, proc string) error { return r.parkIn(proc) }
+
+// Watching is the epoll instance that watches a descriptor.
+func Watching(proc string, fd int) (*os.File, error) { return watching(proc, fd) }
+
+// MaxEvents sets how many events a loop asks for at once, for engines to come, and
+// returns what undoes that.
+func MaxEvents(n int) (undo func()) {
+	before := maxEvents
+	maxEvents = n
+	return func() { maxEvents = before }
+}
+
+// Known is how many connections the relay's loops know.
+func (r *Relay) Known() int {
+	n := 0
+	for i := range r.conns {
+		if r.conns[i].Load() != nil {
+			n++
+		}
+	}
+	return n
+}

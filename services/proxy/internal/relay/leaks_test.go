@@ -54,7 +54,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	// A few more are the runtime's own affair; what a session leaves behind is thousands.
 	require.Eventually(t, func() bool {
-		return g.relay.Len() == 0 && runtime.NumGoroutine() <= goroutines+5 && descriptors(t) <= files+5
+		return g.relay.Len() == 0 && g.relay.Known() == pollers && runtime.NumGoroutine() <= goroutines+5 && descriptors(t) <= files+5
 	}, patience, 10*time.Millisecond)
 }
 

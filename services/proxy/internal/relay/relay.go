@@ -74,6 +74,8 @@ type Relay struct {
 	// see.
 	handover atomic.Uint64
 
+	conns connections // that a loop watches
+
 	mu      sync.Mutex
 	closed  bool
 	clients map[*Client]struct{} // without a session
@@ -86,12 +88,13 @@ type Relay struct {
 // its events: every connection must be hidden and have a Watched as its
 // session. open sees each one before the loop does.
 func New(engine *nbhttp.Engine, open func(*nbio.Conn), o Options) *Relay {
-	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}}
+	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}, conns: make(connections, nbio.MaxOpenFiles)}
 	r.pipes.most = o.Pipes
 	r.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	engine.Engine.OnOpen(func(c *nbio.Conn) {
 		open(c)
 		r.handover.Add(1)
+		r.conns.enter(c)
 	})
 	engine.Engine.OnRead(func(c *nbio.Conn) {
 		r.handover.Load()
@@ -99,6 +102,7 @@ func New(engine *nbhttp.Engine, open func(*nbio.Conn), o Options) *Relay {
 			w.Ready()
 		}
 	})
+	engine.OnClose(r.conns.leave)
 	return r
 }
 

@@ -43,7 +43,16 @@ type rig struct {
 	started int // sessions
 }
 
+// pollers is how many event loops a rig has.
+const pollers = 2
+
 func newRig(t testing.TB, change ...func(*relay.Options)) *rig {
+	t.Helper()
+	return newRigThat(t, func(r *relay.Relay) { require.NoError(t, r.Park()) }, change...)
+}
+
+// newRigThat is a rig that has its loops park in a way of its own.
+func newRigThat(t testing.TB, park func(*relay.Relay), change ...func(*relay.Options)) *rig {
 	t.Helper()
 	o := relay.DefaultOptions()
 	for _, f := range change {
@@ -51,7 +60,7 @@ func newRig(t testing.TB, change ...func(*relay.Options)) *rig {
 	}
 	g := &rig{t: t, doors: make(chan *door, 64)}
 	g.engine = nbhttp.NewEngine(nbhttp.Config{
-		Network: "tcp", Addrs: []string{"127.0.0.1:0"}, NPoller: 2, EpollMod: nbio.EPOLLET, SupportServerOnly: true,
+		Network: "tcp", Addrs: []string{"127.0.0.1:0"}, NPoller: pollers, EpollMod: nbio.EPOLLET, SupportServerOnly: true,
 		Handler:        http.NotFoundHandler(),
 		ServerExecutor: func(f func()) { f() },
 		Listen: func(network, addr string) (net.Listener, error) {
@@ -65,6 +74,7 @@ func newRig(t testing.TB, change ...func(*relay.Options)) *rig {
 		}
 	}, o)
 	require.NoError(t, g.engine.Start())
+	park(g.relay)
 	g.address = g.engine.Addrs[0]
 	g.stop = sync.OnceFunc(func() {
 		g.relay.Close()
