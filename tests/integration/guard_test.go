@@ -38,14 +38,14 @@ func guardClient(t *testing.T, script string, args ...string) {
 
 // The guard refuses nothing that stays inside a session.
 func TestOrdinaryClientsPassTheGuard(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 1})
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"browser.ffmpeg": harness.Ffmpeg(t)}})
 	guardClient(t, "guard.mjs", p.URL("name=ordinary"), "scenarios")
 }
 
 // A session cannot see, change or end another one by any call of the protocol,
 // also not on the other's objects, and a refused call fails alone (I9).
 func TestAttacksFailAtTheGuard(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 1})
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"browser.ffmpeg": harness.Ffmpeg(t)}})
 	guardClient(t, "foreign.mjs", p.URL("name=foreign"), filepath.Join(harness.Root(), "services/worker/internal/guard/protocol.txt"))
 	guardClient(t, "guard.mjs", p.URL("name=attack"), "attacks")
 	ended := p.Log.Await(t, "the end of the attacker", func(e event.Event) bool {

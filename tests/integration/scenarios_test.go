@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,8 +21,9 @@ import (
 // gives with a server of the same playwright-core, browser and arguments that
 // the client reaches directly.
 func TestScriptsRunAsWithoutThePool(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 1})
-	direct := launchServer(t, p)
+	ffmpeg := harness.Ffmpeg(t)
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"browser.ffmpeg": ffmpeg}})
+	direct := launchServer(t, p, ffmpeg)
 	for name, client := range map[string][]string{
 		"node":   {"node", filepath.Join(harness.NodeDir(), "scenarios.mjs")},
 		"python": {filepath.Join(harness.Root(), ".tools/python/bin/python"), filepath.Join(harness.NodeDir(), "../python/scenarios.py")},
@@ -86,8 +88,8 @@ func runScenarios(t *testing.T, client []string, url string) func() map[string]s
 }
 
 // launchServer runs a Playwright server of its own with the browser and the
-// arguments of the pool's first worker, and returns its address.
-func launchServer(t *testing.T, p *harness.Pool) string {
+// arguments of the pool's first worker, and this ffmpeg; it returns its address.
+func launchServer(t *testing.T, p *harness.Pool, ffmpeg string) string {
 	t.Helper()
 	worker := browserCommand(t, p.Workers[0].Process().PID())
 	config, err := json.Marshal(map[string]any{
@@ -99,6 +101,7 @@ func launchServer(t *testing.T, p *harness.Pool) string {
 
 	cli := filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/cli.js")
 	c := exec.CommandContext(t.Context(), "node", cli, "launch-server", "--browser", "chromium", "--config", path)
+	c.Env = append(os.Environ(), "PLAYWRIGHT_BROWSERS_PATH="+ffmpegFor(t, ffmpeg))
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := c.StdoutPipe()
@@ -112,6 +115,20 @@ func launchServer(t *testing.T, p *harness.Pool) string {
 	require.NoError(t, err)
 	require.Equal(t, worker, browserCommand(t, c.Process.Pid), "the two browsers differ")
 	return strings.TrimSpace(address)
+}
+
+// ffmpegFor makes a folder in which Playwright finds this ffmpeg as its own.
+func ffmpegFor(t *testing.T, ffmpeg string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/browsers.json"))
+	require.NoError(t, err)
+	revision := regexp.MustCompile(`"ffmpeg",\s*"revision": "(\d+)"`).FindSubmatch(b)
+	require.NotNil(t, revision)
+	folder := t.TempDir()
+	place := filepath.Join(folder, "ffmpeg-"+string(revision[1]))
+	require.NoError(t, os.Mkdir(place, 0o755))
+	require.NoError(t, os.Symlink(ffmpeg, filepath.Join(place, "ffmpeg-linux")))
+	return folder
 }
 
 // browserCommand is the command line of the Chromium that a process has

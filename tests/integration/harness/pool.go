@@ -212,6 +212,9 @@ func (p *Pool) add(name, path string, port, admin int, of, more Settings) *Servi
 	}
 }
 
+// Scratch is the folder below which proxies and workers have their files.
+func (p *Pool) Scratch() string { return p.dir }
+
 // Proxy is the first proxy.
 func (p *Pool) Proxy() *Service { return p.Proxies[0] }
 

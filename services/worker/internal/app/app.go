@@ -105,7 +105,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		egressPort = way.Port
 	}
 	w.browser, err = browser.New(browser.Options{
-		Type: cfg.Browser.Type, Executable: cfg.Browser.Executable, Channel: cfg.Browser.Channel, Headless: cfg.Browser.Headless,
+		Type: cfg.Browser.Type, Executable: cfg.Browser.Executable, Channel: cfg.Browser.Channel, Ffmpeg: cfg.Browser.Ffmpeg, Headless: cfg.Browser.Headless,
 		Args: cfg.Browser.Args, Sandbox: cfg.Browser.Sandbox, StartTimeout: cfg.Browser.StartTimeout,
 		Node: cfg.Playwright.Node, PlaywrightDir: cfg.Playwright.Dir, Environ: environ, Log: log.Named("browser"),
 		ProbeInterval: cfg.Browser.ProbeInterval, ProbeTimeout: cfg.Browser.ProbeTimeout, Probed: probed(reg),

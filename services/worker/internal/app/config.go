@@ -53,6 +53,7 @@ type Browser struct {
 	Type         string        `koanf:"type" doc:"chromium, firefox or webkit."`
 	Executable   string        `koanf:"executable" doc:"Path or name of the browser. Empty = Playwright's own build, else what the system has: for a headless Chromium the headless shell first."`
 	Channel      string        `koanf:"channel" doc:"Channel of Playwright's launch options, such as chrome or moz-firefox."`
+	Ffmpeg       string        `koanf:"ffmpeg" doc:"Path or name of the ffmpeg, with libvpx, that records videos. Empty = Playwright's own build, else the system's ffmpeg where there is one; none = this worker records no videos." example:"/usr/bin/ffmpeg"`
 	Headless     bool          `koanf:"headless" doc:"Whether the browser runs without a window."`
 	Args         []string      `koanf:"args" doc:"Further arguments of the browser. As a JSON list where one holds a comma." example:"[\"--lang=en\",\"--window-size=1280,720\"]"`
 	Sandbox      bool          `koanf:"sandbox" doc:"Chromium's own sandbox. It needs user namespaces and does not run as root."`

@@ -35,6 +35,7 @@ type Options struct {
 	Type         string // chromium, firefox or webkit
 	Executable   string // path or name; empty = the best one that is installed
 	Channel      string // Playwright's browser channel; empty = none
+	Ffmpeg       string // path or name of what records videos; empty = Playwright's own build, else the system's
 	Headless     bool
 	Args         []string      // further arguments of the browser
 	Sandbox      bool          // Chromium's sandbox

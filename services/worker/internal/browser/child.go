@@ -71,6 +71,13 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 	c.cmd = exec.CommandContext(context.Background(), node, args...)
 	c.cmd.Dir = temp
 	c.cmd.Env = environment(o.Environ, temp)
+	if l.ffmpeg != "" {
+		builds := filepath.Join(dir, buildsName)
+		if err := pw.layOut(builds, l.ffmpeg, o.Environ); err != nil {
+			return nil, fmt.Errorf("place of ffmpeg: %w", err)
+		}
+		c.cmd.Env = append(c.cmd.Env, browsersPath+"="+builds)
+	}
 	c.cmd.WaitDelay = pipeTime
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{
 		// A group of its own, so that Ctrl-C on a terminal reaches the worker

@@ -68,16 +68,16 @@ func rules(o Options) *confine.Rules {
 func programFiles(o Options, node string, pw playwright, l launch) []string {
 	home := lookup(o.Environ, "HOME")
 	files := []string{filepath.Dir(filepath.Dir(pw.cli)), pw.registry(o.Environ)}
-	for i, program := range []string{node, l.executable} {
-		if program == "" {
+	for _, program := range []string{node, l.ffmpeg, l.executable} {
+		if program == "" || program == FfmpegNone {
 			continue
 		}
-		files = append(files, program)
-		if target, err := filepath.EvalSymlinks(program); err == nil {
-			program = target
-			files = append(files, program)
+		target, err := filepath.EvalSymlinks(program)
+		if err != nil {
+			target = program
 		}
-		if dir := filepath.Dir(program); i > 0 && dir != home && dir != "/" {
+		files = append(files, program, target)
+		if dir := filepath.Dir(target); program == l.executable && dir != home && dir != "/" {
 			files = append(files, dir) // what a browser needs is beside it
 		}
 	}

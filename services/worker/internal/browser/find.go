@@ -11,10 +11,11 @@ import (
 )
 
 // launch says which browser the server starts: an executable, a channel, or
-// with neither Playwright's own build.
+// with neither Playwright's own build; and which ffmpeg, see findFfmpeg.
 type launch struct {
 	executable string
 	channel    string
+	ffmpeg     string
 }
 
 func (l launch) String() string {

@@ -18,7 +18,8 @@ func fakePlaywright(t *testing.T, builds ...string) (playwright, []string) {
 	write(t, filepath.Join(core, "package.json"), `{"version":"1.65.1"}`)
 	write(t, filepath.Join(core, "browsers.json"), `{"browsers":[
 		{"name":"chromium","revision":"11"},{"name":"chromium-headless-shell","revision":"11"},
-		{"name":"firefox","revision":"22"},{"name":"webkit","revision":"33","revisionOverrides":{"debian11-x64":"30"}}]}`)
+		{"name":"firefox","revision":"22"},{"name":"webkit","revision":"33","revisionOverrides":{"debian11-x64":"30"}},
+		{"name":"ffmpeg","revision":"44","revisionOverrides":{"mac12":"40"}}]}`)
 	registry := filepath.Join(dir, "registry")
 	for _, b := range builds {
 		write(t, filepath.Join(registry, b, "INSTALLATION_COMPLETE"), "")

@@ -102,28 +102,37 @@ func readJSON(path string, into any) error {
 // has tells whether Playwright's own build of this name is installed. The
 // marker is the last thing that its installer writes.
 func (pw playwright) has(name string, environ []string) bool {
-	registry := pw.registry(environ)
-	folder := strings.ReplaceAll(name, "-", "_") + "-"
-	for _, b := range pw.builds {
-		if b.Name != name {
-			continue
-		}
-		revisions := []string{b.Revision}
-		for _, r := range b.Overrides {
-			revisions = append(revisions, r)
-		}
-		for _, r := range revisions {
-			if _, err := os.Stat(filepath.Join(registry, folder+r, "INSTALLATION_COMPLETE")); err == nil {
-				return true
-			}
+	for _, folder := range pw.folders(name) {
+		if _, err := os.Stat(filepath.Join(pw.registry(environ), folder, "INSTALLATION_COMPLETE")); err == nil {
+			return true
 		}
 	}
 	return false
 }
 
+// folders are those that the build of this name may have among the builds, which
+// differ between systems.
+func (pw playwright) folders(name string) []string {
+	var all []string
+	folder := strings.ReplaceAll(name, "-", "_") + "-"
+	for _, b := range pw.builds {
+		if b.Name != name {
+			continue
+		}
+		all = append(all, folder+b.Revision)
+		for _, r := range b.Overrides {
+			all = append(all, folder+r)
+		}
+	}
+	return all
+}
+
+// browsersPath is the variable that names the folder of Playwright's own builds.
+const browsersPath = "PLAYWRIGHT_BROWSERS_PATH"
+
 // registry is the folder of Playwright's own builds.
 func (pw playwright) registry(environ []string) string {
-	switch dir := lookup(environ, "PLAYWRIGHT_BROWSERS_PATH"); dir {
+	switch dir := lookup(environ, browsersPath); dir {
 	case "":
 	case "0":
 		return filepath.Join(filepath.Dir(pw.cli), ".local-browsers")

@@ -66,6 +66,9 @@ func New(o Options, onState func(State)) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.ffmpeg, err = findFfmpeg(o, pw); err != nil {
+		return nil, err
+	}
 	if o.TempDir == "" {
 		o.TempDir = os.TempDir()
 	}
@@ -140,7 +143,8 @@ func (s *Supervisor) Start(context.Context) error {
 		close(s.done)
 		return err
 	}
-	s.o.Log.Info("starting the browser", zap.String("browser", s.Browser()), zap.String("playwright", s.pw.version))
+	s.o.Log.Info("starting the browser", zap.String("browser", s.Browser()), zap.String("playwright", s.pw.version),
+		zap.String("videos_by", s.launch.films(s.o, s.pw)))
 	go s.supervise()
 	return nil
 }
