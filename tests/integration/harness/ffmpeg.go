@@ -16,7 +16,7 @@ func Ffmpeg(tb testing.TB) string {
 	if runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
 		path := filepath.Join(NodeDir(), "node_modules/@ffmpeg-installer/linux-x64/ffmpeg")
 		// The package's own script would do that, where npm runs such.
-		if err := os.Chmod(path, 0o755); err != nil { //nolint:gosec // a program
+		if err := os.Chmod(path, 0o755); err != nil {
 			tb.Fatalf("the ffmpeg of the Node clients is not installed: run make install-test (%v)", err)
 		}
 		return path
