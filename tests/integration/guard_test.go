@@ -64,11 +64,18 @@ func TestCDPSessionsStayInTheirPage(t *testing.T) {
 		filepath.Join(harness.PlaywrightDir(), "node_modules/playwright-core/types/protocol.d.ts"))
 }
 
-// The clipboard is the browser's: pages by themselves do not get at it, and
-// clients do, which docs/security.md says.
-func TestPagesDoNotReadTheClipboard(t *testing.T) {
+// Chromium has one clipboard. What a session copies no other one gets at, by keys,
+// permissions or the DevTools protocol, while each copies and pastes as it
+// would alone (I9).
+func TestClipboardsAreTheSessionsOwn(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1})
-	guardClient(t, "clipboard.mjs", p.URL("name=clipboard"))
+	guardClient(t, "clipboard.mjs", p.URL("name=clipboard"), "own")
+}
+
+// The same ways lead to the other's clipboard where it is shared.
+func TestAClipboardCanBeShared(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"guard.clipboard": "share"}})
+	guardClient(t, "clipboard.mjs", p.URL("name=clipboard"), "share")
 }
 
 // With guard.cdp=refuse a client gets no CDP session, and is told what to use; all

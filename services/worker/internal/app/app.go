@@ -109,7 +109,8 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		Args: cfg.Browser.Args, Sandbox: cfg.Browser.Sandbox, StartTimeout: cfg.Browser.StartTimeout,
 		Node: cfg.Playwright.Node, PlaywrightDir: cfg.Playwright.Dir, Environ: environ, Log: log.Named("browser"),
 		ProbeInterval: cfg.Browser.ProbeInterval, ProbeTimeout: cfg.Browser.ProbeTimeout, Probed: probed(reg),
-		EgressPort: egressPort, Confine: cfg.Browser.Confine, Files: cfg.Browser.Files,
+		OwnClipboards: cfg.Guard.Enabled && cfg.Guard.Clipboard == clipboardSession,
+		EgressPort:    egressPort, Confine: cfg.Browser.Confine, Files: cfg.Browser.Files,
 	}, w.browserChanged)
 	if err != nil {
 		return err

@@ -81,6 +81,7 @@ type Relay struct {
 type Guard struct {
 	Enabled     bool   `koanf:"enabled" doc:"Whether the worker reads what clients call, and refuses what reaches beyond their own session."`
 	CDP         string `koanf:"cdp" doc:"CDP sessions of pages: filter lets through what concerns the page only, refuse nothing."`
+	Clipboard   string `koanf:"clipboard" doc:"Clipboard of a Chromium: session gives each context its own, share all of a browser's sessions the same one."`
 	ClientProxy string `koanf:"client_proxy" doc:"Whether contexts may have a proxy of the client's own, which goes around what keeps pages from private addresses: allow or refuse."`
 }
 
@@ -99,7 +100,7 @@ func Defaults() Config {
 		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, Confine: browser.ConfineAuto, Files: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
-		Guard:      Guard{Enabled: true, CDP: guard.CDPFilter, ClientProxy: refuse},
+		Guard:      Guard{Enabled: true, CDP: guard.CDPFilter, Clipboard: clipboardSession, ClientProxy: refuse},
 		Egress:     Egress{Allow: []string{}, Deny: []string{}},
 		Redis:      config.DefaultRedis(),
 		Timing:     config.DefaultTiming(),
@@ -130,6 +131,9 @@ func Load(args, environ []string, stdout io.Writer) (Config, []string, config.Ou
 }
 
 const allow, refuse = "allow", "refuse"
+
+// What guard.clipboard can be.
+const clipboardSession, clipboardShare = "session", "share"
 
 func validate(c *Config) error {
 	var errs []error
@@ -164,6 +168,7 @@ func validate(c *Config) error {
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
 	check(c.Guard.CDP == guard.CDPFilter || c.Guard.CDP == guard.CDPRefuse, "guard.cdp must be filter or refuse, not %q", c.Guard.CDP)
 	check(!c.Guard.Enabled || !slices.ContainsFunc(c.Browser.Args, debugs), "browser.args opens a debugging port, by which every page of the browser can be reached around the guard: leave --remote-debugging-port out, or set guard.enabled to false where all clients trust each other")
+	check(c.Guard.Clipboard == clipboardSession || c.Guard.Clipboard == clipboardShare, "guard.clipboard must be session or share, not %q", c.Guard.Clipboard)
 	check(c.Guard.ClientProxy == allow || c.Guard.ClientProxy == refuse, "guard.client_proxy must be allow or refuse, not %q", c.Guard.ClientProxy)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
 	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)

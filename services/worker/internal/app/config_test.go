@@ -77,6 +77,14 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 	}
 }
 
+func TestClipboardsAreSharedOnlyByWish(t *testing.T) {
+	c, _, err := load(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, clipboardSession, c.Guard.Clipboard)
+	_, _, err = load(t, nil, "--guard.clipboard=all")
+	require.ErrorContains(t, err, `guard.clipboard must be session or share, not "all"`)
+}
+
 func TestNoDebuggingPortBesideTheGuard(t *testing.T) {
 	for _, arg := range []string{"--remote-debugging-port=0", "-remote-debugging-port=9222", "--remote-debugging-address=0.0.0.0"} {
 		_, _, err := load(t, nil, "--browser.args=--lang=en,"+arg)

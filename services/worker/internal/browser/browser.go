@@ -45,6 +45,10 @@ type Options struct {
 	ProbeTimeout  time.Duration // of a probe, see package probe
 	Probed        func(took time.Duration, err error)
 
+	// OwnClipboards gives each context of a Chromium its own clipboard; without it
+	// all that the browser serves share one.
+	OwnClipboards bool
+
 	// EgressPort is the port, on 127.0.0.1, of the HTTP proxy that is the pages'
 	// only way to the network; nil = pages reach whatever this machine reaches.
 	EgressPort func() int

@@ -63,7 +63,7 @@ func start(o Options, node string, pw playwright, l launch, dir string, generati
 	if err != nil {
 		return nil, err
 	}
-	args, err := preload(dir)
+	args, err := preload(dir, o.OwnClipboards && o.Type == Chromium)
 	if err != nil {
 		return nil, err
 	}

@@ -10,14 +10,15 @@ import (
 
 // modules are what Node loads before the server: survive.mjs keeps it running
 // after errors that nobody catches, and pipe.mjs keeps messages between server
-// and browser small enough for all sessions. They run beside the server's socket.
+// and browser small enough for all sessions, and their clipboards apart. They run beside the server's socket.
 //
 //go:embed preload/*.mjs
 var modules embed.FS
 
 // preload writes the modules to the server's directory and returns Node's
-// arguments that load them.
-func preload(dir string) ([]string, error) {
+// arguments that load them. With ownClipboards each context of a Chromium has a
+// clipboard of its own.
+func preload(dir string, ownClipboards bool) ([]string, error) {
 	files, err := modules.ReadDir("preload")
 	if err != nil {
 		return nil, fmt.Errorf("embedded modules: %w", err)
@@ -35,6 +36,9 @@ func preload(dir string) ([]string, error) {
 	for _, name := range []string{"survive.mjs", "pipe.mjs"} {
 		// A URL, since of a path Node would take "?" and "%" for parts of one.
 		u := url.URL{Scheme: "file", Path: filepath.Join(dir, name)}
+		if ownClipboards && name == "pipe.mjs" {
+			u.RawQuery = "clipboard=session"
+		}
 		args = append(args, "--import", u.String())
 	}
 	return args, nil

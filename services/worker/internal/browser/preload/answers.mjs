@@ -15,12 +15,14 @@ const kept = ['Runtime.consoleAPICalled', 'Runtime.exceptionThrown', 'Runtime.co
 const unread = MiB; // how many bytes of a message pass without a look at what they are
 const ends = 512; // so many bytes at the beginning and the end of a message tell whose it is
 
-// answersWithin returns a listener for the pipe's data. deliver takes buffers of whole messages, or of parts that follow each
-// other at once. answer(id, sessionId, content) puts an answer in place of one that was swallowed.
+// answersWithin returns a listener for the pipe's data. deliver takes buffers of whole messages, or of parts of one of
+// more than 1 MiB that follow each other at once. answer(id, sessionId, content) puts an answer in place of one that was swallowed.
 export function answersWithin(deliver, answer) {
   let message = new Message();
   const end = () => {
-    message.refused ? replace(message, answer) : message.pieces.forEach(deliver);
+    if (message.refused) replace(message, answer);
+    else if (message.bytes > unread) message.pieces.forEach(deliver);
+    else deliver(Buffer.concat(message.pieces));
     message = new Message();
   };
   return chunk => {

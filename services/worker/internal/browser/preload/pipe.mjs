@@ -4,8 +4,12 @@
 import childProcess from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';
 import { answersWithin } from './answers.mjs';
+import { clipboardsOf } from './clipboard.mjs';
 import { linesWithin } from './lines.mjs';
 import { picturesWithin } from './pictures.mjs';
+
+// ?clipboard=session has each context use a clipboard of its own.
+const ownClipboards = new URL(import.meta.url).searchParams.get('clipboard') === 'session';
 
 const { spawn } = childProcess;
 childProcess.spawn = (...args) => {
@@ -32,20 +36,25 @@ function guard(toBrowser, fromBrowser) {
   // Between two messages, where these come in, no half of another has been delivered.
   const answer = (id, sessionId, content) => deliver?.(Buffer.from(JSON.stringify({ id, sessionId, ...content }) + '\0'));
   const pictures = picturesWithin(answer);
+  const write = toBrowser.write;
+  const clipboards = ownClipboards && clipboardsOf({
+    write: call => write.call(toBrowser, call + '\0'),
+    answer,
+    deliver: messages => deliver(messages),
+  });
 
   filterData(fromBrowser, listener => {
     deliver = messages => {
       pictures.read(messages);
       listener(messages);
     };
-    return answersWithin(deliver, answer);
+    return answersWithin(clipboards ? clipboards.read : deliver, answer);
   });
 
-  const write = toBrowser.write;
-  let refused = false; // a call whose NUL comes next
+  let taken = false; // a call whose NUL comes next
   toBrowser.write = function (data, ...rest) {
-    if (refused) return !(refused = false);
-    if (typeof data === 'string' && data !== '\0' && pictures.refuses(data)) return refused = true;
+    if (taken) return !(taken = false);
+    if (typeof data === 'string' && data !== '\0' && (pictures.refuses(data) || clipboards && clipboards.takes(data))) return taken = true;
     return write.call(this, data, ...rest);
   };
 }

@@ -4,6 +4,7 @@ import childProcess from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { answersWithin, limits } from '../preload/answers.mjs';
+import { clipboardsOf, meaningOf } from '../preload/clipboard.mjs';
 import { linesWithin, mostOfLine } from '../preload/lines.mjs';
 import { picturesWithin } from '../preload/pictures.mjs';
 import '../preload/pipe.mjs';
@@ -168,6 +169,124 @@ test('lines of output are cut', () => {
     }
     assert.deepEqual(got.split('\n'), lines.map(line => line.slice(0, mostOfLine)));
   }
+});
+
+test('keys that paste are known, and none is made of more bits', () => {
+  const pasting = [];
+  for (let windowsVirtualKeyCode = 0; windowsVirtualKeyCode < 256; windowsVirtualKeyCode++)
+    for (let modifiers = 0; modifiers < 16; modifiers++) {
+      const key = { type: 'rawKeyDown', windowsVirtualKeyCode, modifiers };
+      const { refuse, pastes } = meaningOf(key);
+      assert(!refuse);
+      if (pastes) pasting.push(`${windowsVirtualKeyCode}/${modifiers}`);
+      assert(!meaningOf({ ...key, type: 'keyUp' }).pastes);
+    }
+  assert.deepEqual(pasting, ['45/8', '86/2', '86/10']);
+  assert(meaningOf({ type: 'keyDown', windowsVirtualKeyCode: 86, modifiers: 10 }).plain);
+  for (const key of [{ windowsVirtualKeyCode: 86 + 65536 }, { windowsVirtualKeyCode: -170 }, { windowsVirtualKeyCode: 86.5 }, { windowsVirtualKeyCode: '86' },
+    { modifiers: 18 }, { modifiers: -14 }, { modifiers: 2.5 }, { modifiers: '2' }])
+    assert.match(meaningOf({ type: 'keyDown', ...key }).refuse, /no key/);
+  for (const commands of [['Paste'], ['Copy', 'pasteAndMatchStyle'], ['paste:'], 'Paste', [['Paste']], [{}]])
+    for (const type of ['keyDown', 'keyUp', 'char']) assert.match(meaningOf({ type, commands }).refuse, /would paste/);
+  assert(!meaningOf({ type: 'keyDown', commands: ['Copy', 'selectAll'] }).refuse);
+});
+
+// A browser that answers calls as told, and what the server has of it. Contexts A and B have a page each, with sessions of the same names.
+function clipboards(replies) {
+  const sent = [], got = [];
+  const deliver = buffer => got.push(...String(buffer).split('\0').filter(Boolean).map(m => JSON.parse(m)));
+  const c = clipboardsOf({
+    deliver,
+    answer: (id, sessionId, content) => got.push({ id, sessionId, ...content }),
+    write: text => {
+      const call = JSON.parse(text);
+      sent.push(call);
+      const result = replies(call);
+      if (result) setImmediate(say, { id: call.id, result, sessionId: call.sessionId });
+    },
+  });
+  const say = (...messages) => c.read(Buffer.from(messages.map(m => JSON.stringify(m) + '\0').join('')));
+  const call = (method, params, sessionId) => c.takes(JSON.stringify({ id: 7, method, params, sessionId }));
+  for (const s of ['A', 'B']) say({ method: 'Target.attachedToTarget', params: { sessionId: s, targetInfo: { targetId: s, browserContextId: s } } });
+  got.length = 0;
+  return { sent, got, say, call };
+}
+const later = async condition => {
+  for (let turns = 0; !condition(); turns++) {
+    assert(turns < 10_000, 'it does not come');
+    await new Promise(setImmediate);
+  }
+};
+const ctrl = code => ({ type: 'rawKeyDown', key: String.fromCharCode(code), windowsVirtualKeyCode: code, modifiers: 2 });
+
+test('a context pastes what it has copied, and nothing of another', { timeout: 20_000 }, async () => {
+  const pasted = [];
+  const { sent, got, call } = clipboards(({ method, params, sessionId }) => {
+    if (method === 'Page.createIsolatedWorld') return { executionContextId: 1 };
+    if (method !== 'Runtime.evaluate') return {};
+    if (params.expression.startsWith('(function copied')) return { result: { value: { 'text/plain': `of ${sessionId}` } } };
+    if (params.expression.startsWith('(function paste')) pasted.push(sessionId + params.expression.slice(params.expression.lastIndexOf('(')));
+    return { result: {} };
+  });
+  for (const [session, code] of [['B', 86], ['A', 67], ['B', 86], ['A', 86], ['B', 88], ['B', 86]]) {
+    assert(call('Input.dispatchKeyEvent', ctrl(code), session));
+    await later(() => got.length);
+    assert.deepEqual(got.splice(0), [{ id: 7, sessionId: session, result: {} }]);
+  }
+  assert.deepEqual(pasted, ['B({},false)', 'B({},false)', 'A({"text/plain":"of A"},false)', 'B({"text/plain":"of B"},false)']);
+  const codes = sent.filter(c => c.method === 'Input.dispatchKeyEvent').map(c => c.params.windowsVirtualKeyCode);
+  assert.deepEqual(codes, [0, 67, 0, 0, 88, 0], 'no key that pastes has reached the browser');
+  assert(!call('Input.dispatchKeyEvent', ctrl(65), 'A'));
+  assert(call('Input.dispatchKeyEvent', ctrl(86), 'unknown'), 'a session that nobody knows');
+  await later(() => got.length);
+  assert.equal(sent.at(-1).params.windowsVirtualKeyCode, 0);
+  assert(call('Input.dispatchKeyEvent', { commands: ['Paste'] }, 'A'));
+  await later(() => got.length === 2);
+  assert.match(got[1].error.message, /Control\+V/);
+});
+
+test('no page is let read the clipboard of the browser', { timeout: 20_000 }, async () => {
+  const { sent, got, say, call } = clipboards(({ method, params }) => method === 'Runtime.evaluate' && params.expression === 'location.origin'
+    ? { result: { value: 'https://a' } } : {});
+  for (const permissions of [['clipboardReadWrite', 'geolocation'], ['clipboardReadWrite', 'clipboardSanitizedWrite'], ['clipboardOfTomorrow']])
+    assert(call('Browser.grantPermissions', { browserContextId: 'A', origin: 'https://a', permissions }));
+  await later(() => got.length === 3);
+  const granted = sent.filter(c => c.method === 'Browser.grantPermissions').map(c => c.params.permissions.join());
+  assert.deepEqual(granted, ['geolocation', 'clipboardSanitizedWrite', '']);
+  assert(call('Browser.setPermission', { permission: { name: 'clipboard-read' }, setting: 'granted' }));
+  await later(() => got.length === 4);
+  assert.match(got[3].error.message, /grantPermissions/);
+
+  // A page is told what its own context has copied, where that lets its origin.
+  assert(call('Page.addScriptToEvaluateOnNewDocument', { source: '', worldName: 'w' }, 'A'));
+  await later(() => got.length === 5);
+  const { name } = sent.find(c => c.method === 'Runtime.addBinding').params;
+  const asks = async (sessionId, content) => {
+    sent.length = 0;
+    say({ method: 'Runtime.bindingCalled', params: { name, executionContextId: 5, payload: JSON.stringify({ id: 1, op: content ? 'copied' : 'read', content }) }, sessionId });
+    await later(() => sent.length === 2);
+    return sent[1].params.expression.replace(name, '');
+  };
+  await asks('B', { 'text/plain': 'of B' });
+  await asks('A', { 'text/plain': 'of A' });
+  assert.equal(await asks('A'), '(1,false,{})', 'not the permission that reads');
+  for (const [id, permissions] of [['A', ['clipboardReadWrite']], ['B', ['clipboardReadWrite']]])
+    call('Browser.grantPermissions', { browserContextId: id, origin: id === 'A' ? 'https://a' : 'https://b', permissions });
+  await later(() => got.length === 7);
+  assert.equal(await asks('A'), '(1,true,{"text/plain":"of A"})');
+  assert.equal(await asks('B'), '(1,false,{})', 'another origin');
+  assert(!call('Browser.resetPermissions', { browserContextId: 'A' }));
+  assert.equal(await asks('A'), '(1,false,{})');
+  assert.equal(got.length, 7, 'the server hears nothing of this');
+});
+
+test('a page that closes ends its calls', { timeout: 20_000 }, async () => {
+  const { sent, got, say, call } = clipboards(({ method }) => method === 'Page.createIsolatedWorld' && { executionContextId: 1 });
+  call('Input.dispatchKeyEvent', ctrl(86), 'A');
+  await later(() => sent.length === 2);
+  say({ method: 'Target.detachedFromTarget', params: { sessionId: 'A' } }, { id: 1, result: { of: 'the server' } });
+  assert.deepEqual(got, [{ method: 'Target.detachedFromTarget', params: { sessionId: 'A' } }, { id: 1, result: { of: 'the server' } }]);
+  await later(() => sent.at(-1).method === 'Input.dispatchKeyEvent');
 });
 
 test('a process with two more pipes is a browser', { timeout: 20_000 }, async t => {
