@@ -32,9 +32,29 @@ func TestSchemesOfAllCallsThatOpenAddresses(t *testing.T) {
 		for _, url := range []string{
 			"file:///etc/passwd", "filesystem:http://a/temporary/x", "view-source:http://a/", "chrome://version", "chrome-extension://x/y",
 			"chrome-untrusted://x", "devtools://devtools/x", "ftp://a/", "intent://x", "mailto:a@b", "resource://x", "about:version", "about:config",
+			"chrome-error://x", "web+x://a", "a.b:c", "x1:a", `fi\tle:///`, `fi\rle:///`, `fi\nle:///`, `\tfile:///`, "about:blank/x", "about:blan", "about:version#about:blank",
 		} {
 			require.Equal(t, c.name, verdict(t, filter, call(1, c.guid, c.method, `{"url":"`+url+`"}`)), url)
 		}
+	}
+}
+
+// Pages are what these schemes serve, and nothing else.
+func TestServedSchemes(t *testing.T) {
+	want := map[string]bool{}
+	for scheme := range strings.FieldsSeq("http https ws wss data blob javascript localhost") {
+		want[scheme] = true
+	}
+	require.Equal(t, want, served, "judge what the browser makes of it, then name it here as well")
+	long := strings.Repeat("x", 5000)
+	for _, text := range []string{
+		call(1, "frame@1", "goto", `{"url":"about:BLANK"}`), call(1, "frame@1", "goto", `{"url":"about:blank?x"}`), call(1, "frame@1", "goto", `{"url":"about:blank "}`),
+		call(1, "frame@1", "goto", `{"url":"about:srcdoc#x"}`), call(1, "frame@1", "goto", `{"url":"HTTPS://a/"}`),
+		call(1, "browser@1", "newContext", `{"baseURL":"http://a/`+long+`"}`),
+		call(1, "browser-context@1", "setStorageState", `{"storageState":{"origins":[{"origin":"http://a/`+long+`"}]}}`),
+		call(1, "frame@1", "goto", `{"url":"http://a/","of":{"url":"file:///"}}`), // of something else
+	} {
+		require.Empty(t, verdict(t, filter, text), text)
 	}
 }
 
