@@ -169,6 +169,7 @@ func validate(c *Config) error {
 	check(c.Guard.CDP == guard.CDPFilter || c.Guard.CDP == guard.CDPRefuse, "guard.cdp must be filter or refuse, not %q", c.Guard.CDP)
 	check(!c.Guard.Enabled || !slices.ContainsFunc(c.Browser.Args, debugs), "browser.args opens a debugging port, by which every page of the browser can be reached around the guard: leave --remote-debugging-port out, or set guard.enabled to false where all clients trust each other")
 	check(c.Guard.Clipboard == clipboardSession || c.Guard.Clipboard == clipboardShare, "guard.clipboard must be session or share, not %q", c.Guard.Clipboard)
+	check(!c.Guard.Enabled || !slices.ContainsFunc(c.Browser.Args, opensFiles), "browser.args has --disable-web-security, with which a page goes to file: URLs by itself and reads what other sessions have on this worker's disk: leave it out (clients have bypassCSP, and page.route for other headers), or set guard.enabled to false where all clients trust each other")
 	check(c.Guard.ClientProxy == allow || c.Guard.ClientProxy == refuse, "guard.client_proxy must be allow or refuse, not %q", c.Guard.ClientProxy)
 	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
 	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
@@ -179,6 +180,13 @@ func validate(c *Config) error {
 // its pipe.
 func debugs(arg string) bool {
 	return strings.HasPrefix(strings.TrimLeft(arg, "-"), "remote-debugging-") && strings.Trim(arg, "-") != "remote-debugging-pipe"
+}
+
+// opensFiles tells whether an argument has Chromium let pages of the network go
+// to local files.
+func opensFiles(arg string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return name == "disable-web-security"
 }
 
 func checkAdvertise(s string) error {

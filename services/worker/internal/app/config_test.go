@@ -85,6 +85,15 @@ func TestClipboardsAreSharedOnlyByWish(t *testing.T) {
 	require.ErrorContains(t, err, `guard.clipboard must be session or share, not "all"`)
 }
 
+func TestNoWebWithoutSecurityBesideTheGuard(t *testing.T) {
+	for _, arg := range []string{"--disable-web-security", "-disable-web-security", "--disable-web-security=true"} {
+		_, _, err := load(t, nil, "--browser.args=--lang=en,"+arg)
+		require.ErrorContains(t, err, "--disable-web-security", arg)
+		_, _, err = load(t, nil, "--browser.args="+arg, "--guard.enabled=false")
+		require.NoError(t, err)
+	}
+}
+
 func TestNoDebuggingPortBesideTheGuard(t *testing.T) {
 	for _, arg := range []string{"--remote-debugging-port=0", "-remote-debugging-port=9222", "--remote-debugging-address=0.0.0.0"} {
 		_, _, err := load(t, nil, "--browser.args=--lang=en,"+arg)
