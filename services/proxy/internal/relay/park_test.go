@@ -32,6 +32,16 @@ func loops() (parked, blocked int) {
 	return parked, blocked
 }
 
+// once passes one message on and ends.
+func (s *session) once(t *testing.T) {
+	t.Helper()
+	up := frame(fin|text, []byte("up"), true)
+	write(t, s.client, up)
+	require.Equal(t, up, read(t, s.worker, len(up)))
+	_, _ = s.client.Close(), s.worker.Close()
+	s.ended()
+}
+
 // TestLoopsPark has the loops wait where the runtime knows of it, also after they
 // had something to do.
 func TestLoopsPark(t *testing.T) {
@@ -42,12 +52,7 @@ func TestLoopsPark(t *testing.T) {
 	}
 	require.Eventually(t, ready, patience, time.Millisecond)
 	for range 4 {
-		s := g.session()
-		up := frame(fin|text, []byte("up"), true)
-		write(t, s.client, up)
-		require.Equal(t, up, read(t, s.worker, len(up)))
-		_, _ = s.client.Close(), s.worker.Close()
-		s.ended()
+		g.session().once(t)
 	}
 	require.Eventually(t, ready, patience, time.Millisecond)
 }
@@ -83,12 +88,7 @@ func TestParkLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			round := func() {
 				g := newRigThat(t, parking, func(o *relay.Options) { o.Ping = 0 }) // the keeper stays for a while
-				s := g.session()
-				up := frame(fin|text, []byte("up"), true)
-				write(t, s.client, up)
-				require.Equal(t, up, read(t, s.worker, len(up)))
-				_, _ = s.client.Close(), s.worker.Close()
-				s.ended()
+				g.session().once(t)
 				g.stop()
 			}
 			round()

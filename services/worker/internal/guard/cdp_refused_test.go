@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -128,13 +127,9 @@ func sendsCDP(t *testing.T, rules *Rules, method string) bool {
 // Every method that Playwright defines is either allowed or named as refused, and
 // the guard does so.
 func TestCDPMethodsAreAllowedOrNamed(t *testing.T) {
-	source, err := os.ReadFile("../../playwright/node_modules/playwright-core/types/protocol.d.ts")
-	if os.IsNotExist(err) {
-		t.Skip("playwright-core is not installed: run make install-test")
-	}
-	require.NoError(t, err)
+	source := pinned(t, "types/protocol.d.ts")
 	var defined []string
-	for name := range cdpDefinitions(string(source)) {
+	for name := range cdpDefinitions(source) {
 		if method, ok := strings.CutSuffix(name, "Parameters"); ok {
 			defined = append(defined, method)
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,12 +16,8 @@ import (
 // the types of the pinned Playwright. One that takes something new has to be
 // judged again, and attacked: tests/integration/clients/node/cdp.mjs.
 func TestCDPMethodsAreTheReviewedOnes(t *testing.T) {
-	source, err := os.ReadFile("../../playwright/node_modules/playwright-core/types/protocol.d.ts")
-	if os.IsNotExist(err) {
-		t.Skip("playwright-core is not installed: run make install-test")
-	}
-	require.NoError(t, err)
-	defined := cdpDefinitions(string(source))
+	source := pinned(t, "types/protocol.d.ts")
+	defined := cdpDefinitions(source)
 	require.Greater(t, len(defined), 1000)
 
 	var wrong []string
