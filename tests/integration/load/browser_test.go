@@ -64,38 +64,6 @@ func (w *ways) endpoints() map[string]string {
 	return all
 }
 
-// benchSteady measures twice as many clients as there are slots, beside as many:
-// nobody is refused, and no slot stands empty while somebody waits.
-func benchSteady(t *testing.T) {
-	r := newRig(t)
-	r.realWorker(findChromium(t))
-	proxy := r.proxy()
-	run := func(clients int) figures {
-		var got struct {
-			Sessions float64
-			Failed   []string
-			Seconds  float64
-		}
-		node(t, map[string]any{
-			"what": "steady", "endpoint": "ws://" + proxy.address, "clients": clients, "seconds": 2 * roundTime(t).Seconds(),
-		}, &got)
-		if len(got.Failed) > 0 {
-			t.Errorf("of %d clients some were refused: %q", clients, got.Failed)
-		}
-		return figures{"sessions/s": got.Sessions / got.Seconds, "refused": float64(len(got.Failed))}
-	}
-	run(slots) // warms up
-	sides := []target{{name: "10 clients"}, {name: "5 clients"}}
-	medians := alternate(t, sides, func(side target) figures {
-		if side.name == sides[0].name {
-			return run(2 * slots)
-		}
-		return run(slots)
-	})
-	table("Steady: clients on 5 slots of a real worker, session after session", sides, medians,
-		row{"sessions/s", "%.2f", "≥ 0.97"}, row{"refused", "%.0f", "nobody"})
-}
-
 // realWorker starts a pwdist-worker with a real browser and waits for it.
 func (r *rig) realWorker(chromium string) target {
 	r.tb.Helper()

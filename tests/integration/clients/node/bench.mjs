@@ -1,8 +1,9 @@
 // Measures sessions of a stock Playwright client. One JSON object as the argument says what:
 //   {"what": "pages", "endpoints": {name: url, …}, "count": n}   n whole sessions and 2 n first pages, the endpoints taking turns
 //   {"what": "connects", "endpoints": {name: url, …}, "count": n}   n connections and no more, the same way
-//   {"what": "steady", "endpoint": url, "clients": n, "seconds": s}   so many clients, each session after session
+//   {"what": "steady", "endpoint": url, "sides": [n, …], "sessions": s, "turns": t}   s sessions by n clients, the sides taking turns
 // The answer is one JSON object on stdout.
+import { cpus } from 'node:os';
 import { chromium } from 'playwright';
 
 // Needs no network, so that it measures the way to the browser and not the way from there.
@@ -77,21 +78,43 @@ async function connects({ endpoints, count }) {
   return all;
 }
 
-async function steady({ endpoint, clients, seconds }) {
-  const begin = performance.now(), end = begin + seconds * 1000;
-  const failed = [];
-  let done = 0;
+// Each turn begins and ends with no session, so none is cut in two by its edges. The sides follow each other
+// closely, in one process that is warm, because what a session costs the machine changes within seconds.
+async function steady({ endpoint, sides, sessions, turns }) {
+  const all = sides.map(clients => ({ clients, failed: [], turns: [] }));
+  for (let i = -1; i < turns; i++) { // the first one warms everything up
+    for (const side of shuffled(all)) {
+      const took = await turn(endpoint, side.clients, sessions, side.failed);
+      if (i >= 0) side.turns.push(took);
+    }
+  }
+  return all;
+}
+
+async function turn(endpoint, clients, sessions, failed) {
+  let left = sessions;
+  const begin = performance.now(), before = processors();
   await Promise.all(Array.from({ length: clients }, async () => {
-    while (performance.now() < end) {
+    while (left-- > 0) {
       try {
         await session(endpoint, false);
-        done++;
       } catch (error) {
         failed.push(error.message);
       }
     }
   }));
-  return { sessions: done, failed, seconds: (performance.now() - begin) / 1000 };
+  const seconds = (performance.now() - begin) / 1000, after = processors();
+  return { seconds, busy: (after.busy - before.busy) / 1000, idle: (after.idle - before.idle) / 1000 };
+}
+
+// What all processors together have done since the machine's start, in milliseconds.
+function processors() {
+  const sum = { busy: 0, idle: 0 };
+  for (const { times } of cpus()) {
+    sum.busy += times.user + times.nice + times.sys + times.irq;
+    sum.idle += times.idle;
+  }
+  return sum;
 }
 
 const { what, ...args } = JSON.parse(process.argv[2]);
