@@ -94,7 +94,7 @@ func seconds(turns []turn) []float64 {
 // the same number were next to each other, so they are drawn together.
 func interval(a, b []turn) (low, high float64) {
 	const draws = 10_000
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret, and the same turns give the same interval
+	random := rand.New(rand.NewPCG(1, 2)) // the same turns give the same interval
 	ratios := make([]float64, draws)
 	inA, inB := make([]turn, len(a)), make([]turn, len(a))
 	for i := range ratios {
