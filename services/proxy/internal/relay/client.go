@@ -74,7 +74,7 @@ func (c *Client) Refuse(response []byte) {
 	if c.state != waiting {
 		return
 	}
-	if n, _ := c.leg.write(response); n < len(response) {
+	if n, _ := c.leg.write(response, false); n < len(response) {
 		c.close()
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lesismal/nbio"
+	"golang.org/x/sys/unix"
 )
 
 // Blocked tells whether both directions wait for a slow reader.
@@ -127,5 +128,19 @@ func (r *Relay) Known() int {
 			n++
 		}
 	}
+	return n
+}
+
+// Leaving has the relay believe that the worker's end is there to be read.
+func (s *Session) Leaving() { s.worker.leaving.Store(true) }
+
+// Stays tells whether the relay has found out that it is not.
+func (s *Session) Stays() bool {
+	return !s.worker.leaving.Load() && s.dirs[workerSide].state.Load() == idle
+}
+
+// Unsent is how many bytes the kernel keeps from the client.
+func (s *Session) Unsent() int {
+	n, _ := unix.IoctlGetInt(s.legs[clientSide].fd, unix.SIOCOUTQNSD)
 	return n
 }

@@ -33,6 +33,9 @@ type leg struct {
 	// over tells that no event comes any more, because the peer sends nothing
 	// new: what is there must be read to its end.
 	over atomic.Bool
+	// leaving tells that the end of what the peer sends is there to be read, most
+	// likely: an event is a hint.
+	leaving atomic.Bool
 	// ended tells that its end was read, or that the peer has gone.
 	ended atomic.Bool
 	// unanswered is the number of our pings since the peer was heard last.
@@ -135,10 +138,18 @@ func (l *leg) read(p []byte) (int, outcome) {
 	return n, classify(n, err)
 }
 
-func (l *leg) write(p []byte) (int, outcome) {
-	n, err := send(l.fd, p)
+// write sends; what more follows may leave together with.
+func (l *leg) write(p []byte, more bool) (int, outcome) {
+	flags := 0
+	if more {
+		flags = unix.MSG_MORE
+	}
+	n, err := send(l.fd, p, flags)
 	return n, classify(n, err)
 }
+
+// push sends what the kernel keeps for what more should have followed.
+func (l *leg) push() { _ = unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 // room calls back when the connection can take something again, or never will.
 // Closing what it returns ends the wait.

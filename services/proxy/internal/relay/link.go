@@ -77,7 +77,7 @@ func (k *Link) leg() *leg { return &k.session.worker }
 // machine it stands already.
 func (k *Link) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := send(k.leg().fd, p[n:])
+		m, err := send(k.leg().fd, p[n:], 0)
 		switch {
 		case m > 0:
 			n += m

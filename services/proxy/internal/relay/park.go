@@ -220,12 +220,16 @@ func (p *parked) handle(e *syscall.EpollEvent) {
 	if c == nil {
 		return
 	}
+	over := e.Events&(unix.EPOLLERR|unix.EPOLLHUP|unix.EPOLLRDHUP) != 0
 	if e.Events&(unix.EPOLLIN|unix.EPOLLPRI) != 0 {
 		if w, ok := c.Session().(Watched); ok && w != Watched(p) {
+			if l, ok := w.(*leg); ok && over {
+				l.leaving.Store(true)
+			}
 			w.Ready()
 		}
 	}
-	if e.Events&(unix.EPOLLERR|unix.EPOLLHUP|unix.EPOLLRDHUP) != 0 {
+	if over {
 		_ = c.CloseWithError(io.EOF)
 	}
 }

@@ -46,6 +46,7 @@ type dir struct {
 	ended    bool     // src has sent everything
 	closed   bool     // and dst was told
 	long     bool     // the frame before was long
+	corked   bool     // the kernel keeps the end of what was written until more follows
 	unpiped  bool     // the kernel would not move bytes by itself
 }
 
@@ -160,16 +161,28 @@ func (d *dir) pump() (more bool) {
 		switch result {
 		case later:
 			drained = true
+			if d.src.leaving.Load() {
+				d.stays()
+			}
 		case never:
 			d.end()
 		case some:
 			// A short read has emptied the socket; what comes later is a new
 			// event, as long as there are events.
-			drained = n < len(b) && !d.src.over.Load()
+			drained = n < len(b) && !d.src.over.Load() && !d.src.leaving.Load()
 			d.take(b[:n])
 		}
 	}
 	return false
+}
+
+// stays is for a src that has more to send than an event said.
+func (d *dir) stays() {
+	d.src.leaving.Store(false)
+	if d.corked {
+		d.corked = false
+		d.dst.push()
+	}
 }
 
 // end notes that src has sent everything.
@@ -213,7 +226,9 @@ func (d *dir) flush() bool {
 			result = d.pipe.to(d.dst)
 		case len(d.pending) > 0:
 			var n int
-			n, result = d.dst.write(d.pending)
+			more := !d.ended && d.src.leaving.Load()
+			n, result = d.dst.write(d.pending, more)
+			d.corked = more
 			d.pending = d.pending[max(n, 0):]
 		default:
 			return true

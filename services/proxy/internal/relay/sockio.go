@@ -15,8 +15,8 @@ func receive(fd int, p []byte) (int, error) {
 	return transfer(unix.SYS_RECVFROM, fd, p, unix.MSG_DONTWAIT)
 }
 
-func send(fd int, p []byte) (int, error) {
-	return transfer(unix.SYS_SENDTO, fd, p, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+func send(fd int, p []byte, flags int) (int, error) {
+	return transfer(unix.SYS_SENDTO, fd, p, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL|flags)
 }
 
 func transfer(call uintptr, fd int, p []byte, flags int) (int, error) {
