@@ -16,6 +16,7 @@ import (
 	"github.com/lesismal/nbio/nbhttp"
 	"golang.org/x/sys/unix"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/nowait"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 )
@@ -183,7 +184,7 @@ func (d *door) read() error {
 		}
 	}
 	for d.client.Load() == nil && !d.closed {
-		n, err := unix.Read(d.conn.Hash(), *p)
+		n, err := nowait.Receive(d.conn.Hash(), *p)
 		switch {
 		case n > 0:
 			if err := d.feed((*p)[:n]); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/nowait"
 	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
 )
 
@@ -189,7 +190,7 @@ func (l *leg) undelivered() int64 {
 	n := l.queued()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n == 0 || l.closed || poll(l.fd, 0) {
+	if n == 0 || l.closed || nowait.Poll(l.fd, 0) {
 		return 0
 	}
 	return n

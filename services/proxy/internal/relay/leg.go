@@ -9,6 +9,8 @@ import (
 
 	"github.com/lesismal/nbio"
 	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/nowait"
 )
 
 type side int
@@ -134,22 +136,18 @@ func classify(n int, err error) outcome {
 }
 
 func (l *leg) read(p []byte) (int, outcome) {
-	n, err := receive(l.fd, p)
+	n, err := nowait.Receive(l.fd, p)
 	return n, classify(n, err)
 }
 
 // write sends; what more follows may leave together with.
 func (l *leg) write(p []byte, more bool) (int, outcome) {
-	flags := 0
-	if more {
-		flags = unix.MSG_MORE
-	}
-	n, err := send(l.fd, p, flags)
+	n, err := nowait.Send(l.fd, p, more)
 	return n, classify(n, err)
 }
 
 // push sends what the kernel keeps for what more should have followed.
-func (l *leg) push() { _ = unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+func (l *leg) push() { _ = nowait.Set(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 // room calls back when the connection can take something again, or never will.
 // Closing what it returns ends the wait.
@@ -169,7 +167,7 @@ func (l *leg) room(then func()) (*os.File, error) {
 		return nil, err
 	}
 	go func() {
-		_ = raw.Write(func(p uintptr) bool { return poll(int(p), unix.POLLOUT) })
+		_ = raw.Write(func(p uintptr) bool { return nowait.Poll(int(p), unix.POLLOUT) })
 		_ = f.Close()
 		then()
 	}()
@@ -177,7 +175,7 @@ func (l *leg) room(then func()) (*os.File, error) {
 }
 
 // shutdownWrite sends FIN behind everything that was written.
-func (l *leg) shutdownWrite() { _ = unix.Shutdown(l.fd, unix.SHUT_WR) }
+func (l *leg) shutdownWrite() { _ = nowait.Shutdown(l.fd, unix.SHUT_WR) }
 
 func (l *leg) close() {
 	l.mu.Lock()

@@ -12,6 +12,8 @@ import (
 
 	"github.com/lesismal/nbio"
 	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/nowait"
 )
 
 // Link is a connection to a worker before there is a session on it. Start makes
@@ -52,21 +54,20 @@ func (r *Relay) DialContext(_ context.Context, network, address string) (net.Con
 
 // connecting is a socket on its way to an address.
 func connecting(to netip.AddrPort) (fd int, err error) {
-	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
-	if ip := to.Addr().Unmap(); ip.Is4() {
-		family, address = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}
+	family := unix.AF_INET6
+	if to.Addr().Unmap().Is4() {
+		family = unix.AF_INET
 	}
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	if err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		closeFD(fd)
-		return -1, os.NewSyscallError("setsockopt", err)
+	if err = nowait.Set(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
+		err = nowait.Connect(fd, to)
 	}
-	if err = unix.Connect(fd, address); err != nil && !errors.Is(err, unix.EINPROGRESS) && !errors.Is(err, unix.EINTR) {
+	if err != nil {
 		closeFD(fd)
-		return -1, os.NewSyscallError("connect", err)
+		return -1, err
 	}
 	return fd, nil
 }
@@ -77,7 +78,7 @@ func (k *Link) leg() *leg { return &k.session.worker }
 // machine it stands already.
 func (k *Link) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := send(k.leg().fd, p[n:], 0)
+		m, err := nowait.Send(k.leg().fd, p[n:], false)
 		switch {
 		case m > 0:
 			n += m
@@ -122,7 +123,7 @@ func (k *Link) Read(p []byte) (int, error) {
 		case <-k.deadline():
 			return 0, k.failed("read", os.ErrDeadlineExceeded)
 		}
-		n, err := receive(k.leg().fd, p)
+		n, err := nowait.Receive(k.leg().fd, p)
 		switch {
 		case n > 0:
 			if n == len(p) || k.leg().over.Load() {
@@ -173,7 +174,7 @@ func (k *Link) register(conn *nbio.Conn) error {
 // a copy.
 type owned struct{ descriptor }
 
-func (o owned) Close() error { return unix.Close(o.fd) }
+func (o owned) Close() error { return nowait.Close(o.fd) }
 
 // take makes the connection its session's.
 func (k *Link) take() (*Session, error) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/lesismal/nbio/nbhttp"
 	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/nowait"
 )
 
 // Watched is what the event loop keeps as a connection's session. It must be
@@ -85,17 +87,6 @@ func (raw) Read(func(fd uintptr) bool) error   { return errors.ErrUnsupported }
 func (raw) Write(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
 
 // peerGone asks the kernel whether a peer has sent FIN or reset the connection.
-func peerGone(fd int) bool { return poll(fd, unix.POLLRDHUP) }
+func peerGone(fd int) bool { return nowait.Poll(fd, unix.POLLRDHUP) }
 
-// poll reports whether one of the events, an error or a hang-up is there.
-func poll(fd int, events int16) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: events}} //nolint:gosec // descriptors fit
-	for {
-		n, err := unix.Poll(fds, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return err == nil && n > 0
-		}
-	}
-}
-
-func closeFD(fd int) { _ = unix.Close(fd) }
+func closeFD(fd int) { _ = nowait.Close(fd) }
