@@ -90,9 +90,9 @@ func (p Pool) Held(worker string) string { return p.prefix + "held:" + worker }
 // by scripts, read by the reaper when the proxy is gone.
 func (p Pool) Owned(proxy string) string { return p.prefix + "owned:" + proxy }
 
-// Served is a zset: worker → sessions given to it in its lifetime that started
-// or may still start.
-func (p Pool) Served() string { return p.prefix + "served" }
+// Served is a string: the sessions given to a worker in its lifetime that started
+// or may still start. Written by scripts; goes with the worker.
+func (p Pool) Served(worker string) string { return p.prefix + "served:" + worker }
 
 // Left is a string: the number of the last heartbeat of a worker that has left
 // or is lost, so that a join which is still on its way does not bring it back.
@@ -145,8 +145,9 @@ func (p Pool) Free(flavour string) string { return p.prefix + "free:" + flavour 
 // Written by whatever changes free; read by acquire and reassign. Goes with the free workers.
 func (p Pool) Least() string { return p.prefix + "least" }
 
-// Session is a hash: one session's record. Written by scripts; expires after
-// its end, and earlier when there are too many.
+// Session is a string: one session's record, a line for each field (see
+// state.RecordFields). Written by scripts; expires after its end, and earlier when
+// there are too many.
 func (p Pool) Session(id string) string { return p.prefix + "session:" + id }
 
 // Ended is a zset: ended session → when, in ms; bounds the records by count.
@@ -180,22 +181,21 @@ func (p Pool) Inbox(process string) string { return p.prefix + "inbox:" + proces
 // Events is a stream: the lifecycle log, trimmed by count and age.
 func (p Pool) Events() string { return p.prefix + "events" }
 
-// Epoch is a string: the incarnation of this data set. Its absence means that
-// Redis came back empty.
-func (p Pool) Epoch() string { return p.prefix + "epoch" }
+// Head is a string: what every call reads first, as words. The schema of the
+// scripts that own this data set; the epoch, which is its incarnation; the last
+// revision of the fleet; the TIME in ms at which scripts went on after nobody
+// could write for a while, 0 for never (until a whole lease has passed since, no
+// deadline is judged); and about the last TIME in ms that a script has seen. Its
+// absence means that Redis came back empty.
+func (p Pool) Head() string { return p.prefix + "head" }
+
+// Tick is an empty string that expires in the year 2100: scripts read the time
+// off what it has left to live.
+func (p Pool) Tick() string { return p.prefix + "tick" }
 
 // Seq is a string: the last sequence number of a session.
 func (p Pool) Seq() string { return p.prefix + "seq" }
 
-// Rev is a string: the last revision of the fleet.
-func (p Pool) Rev() string { return p.prefix + "rev" }
-
-// Clock is a string: the last TIME in ms that a script has seen.
-func (p Pool) Clock() string { return p.prefix + "clock" }
-
-// Resumed is a string: the TIME in ms at which scripts went on after nobody could
-// write for a while. Until a whole lease has passed since, no deadline is judged.
-func (p Pool) Resumed() string { return p.prefix + "resumed" }
-
-// Schema is a string: the version of the scripts that own this data set.
+// Schema is a string: the version of the scripts that own this data set, where
+// releases of before Head look for it.
 func (p Pool) Schema() string { return p.prefix + "schema" }

@@ -28,9 +28,9 @@ func TestKeysShareASlotAndAPrefix(t *testing.T) {
 	require.Equal(t, event.Key("default"), p.Events())
 	seen := map[string]bool{}
 	for _, key := range []string{
-		p.Worker("x"), p.Probe("x"), p.Changed(), p.Workers(), p.Beats(), p.Proxies(), p.Held("x"), p.Owned("x"), p.Served(), p.Left("x"),
+		p.Worker("x"), p.Probe("x"), p.Changed(), p.Workers(), p.Beats(), p.Proxies(), p.Held("x"), p.Owned("x"), p.Served("x"), p.Left("x"),
 		p.Retiring(), p.Parting(), p.Owing(), p.Recycling(), p.Endpoints(), p.Flavours(), p.Members("x"), p.Fading(), p.Fits(), p.Free("x"), p.Least(), p.Session("x"), p.Ended(),
-		p.Leases(), p.Classes(), p.Queue("x"), p.Waiting(), p.Inbox("x"), p.Token("x"), p.Events(), p.Epoch(), p.Seq(), p.Rev(), p.Clock(), p.Resumed(), p.Schema(),
+		p.Leases(), p.Classes(), p.Queue("x"), p.Waiting(), p.Inbox("x"), p.Token("x"), p.Events(), p.Head(), p.Tick(), p.Seq(), p.Schema(),
 	} {
 		require.True(t, strings.HasPrefix(key, p.Prefix()), key)
 		require.False(t, seen[key], "%s is two things", key)

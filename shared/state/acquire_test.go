@@ -82,7 +82,7 @@ func TestAcquireRefuses(t *testing.T) {
 	// grown ends the time in which acquire queues instead of refusing.
 	grown := func(p *pool) {
 		p.proxyBeat("p1")
-		require.NoError(p.t, p.do("SET", p.k.Epoch(), "1-0").Error())
+		p.head("epoch", "1-0")
 	}
 	firefox := worker("f1", 1)
 	firefox.Browser, firefox.Playwright = "firefox", "1.62.0"

@@ -17,7 +17,7 @@ import (
 // lastSeen sets when a script was last run, from now.
 func (p *pool) lastSeen(ago time.Duration) {
 	p.t.Helper()
-	require.NoError(p.t, p.do("SET", p.k.Clock(), strconv.FormatInt(time.Now().Add(-ago).UnixMilli(), 10)).Error())
+	p.head("clock", strconv.FormatInt(time.Now().Add(-ago).UnixMilli(), 10))
 }
 
 func TestTimeStandsStillWhenNobodyCouldWrite(t *testing.T) {
@@ -194,7 +194,7 @@ func TestAnotherReleaseKeepsOut(t *testing.T) {
 	p := newPool(t)
 	p.proxyBeat("p1")
 	before := p.dump()
-	require.NoError(t, p.do("SET", p.k.Schema(), "0").Error())
+	p.head("schema", "0")
 	_, err := p.ProxyHeartbeat(ctx, "p2", "")
 	require.ErrorIs(t, err, state.ErrSchema)
 	require.ErrorContains(t, err, "schema 0")
@@ -202,10 +202,60 @@ func TestAnotherReleaseKeepsOut(t *testing.T) {
 	require.ErrorContains(t, err, "--pool")
 	_, err = p.Acquire(ctx, request("s1"))
 	require.ErrorIs(t, err, state.ErrSchema)
-	require.NoError(t, p.do("SET", p.k.Schema(), state.Schema).Error())
+	p.head("schema", state.Schema)
 	after := p.dump()
 	before.ttl, after.ttl = nil, nil
 	require.Equal(t, before, after, "a refused call writes nothing")
+}
+
+// A release that is older than the pool's head, or newer than this one, has it say
+// something else.
+func TestAnotherReleasesLayout(t *testing.T) {
+	for _, c := range []struct{ key, text, names string }{
+		{"schema", "6", "schema 6"},
+		{"head", "8 with=another layout", "schema 8"},
+		{"head", " ", "schema ?"},
+	} {
+		p := newPool(t)
+		p.forget()
+		require.NoError(t, p.do("SET", p.k.Prefix()+c.key, c.text).Error())
+		_, err := p.Acquire(ctx, request("s1"))
+		require.ErrorIs(t, err, state.ErrSchema)
+		require.ErrorContains(t, err, c.names)
+		got, err := p.do("KEYS", p.k.Prefix()+"*").AsStrSlice()
+		require.NoError(t, err)
+		require.Equal(t, []string{p.k.Prefix() + c.key}, got, "a refused call writes nothing")
+	}
+}
+
+// The time is read off a key that may be lost, may lose its deadline, and may get
+// another one where keys are copied to another Redis.
+func TestTheClocksKey(t *testing.T) {
+	p := newPool(t)
+	right := func() {
+		t.Helper()
+		at, err := p.do("PEXPIRETIME", p.k.Tick()).ToInt64()
+		require.NoError(t, err)
+		require.Equal(t, time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), at)
+	}
+	p.proxyBeat("p1")
+	right()
+	p.read()
+	for _, lose := range [][]string{{"DEL", p.k.Tick()}, {"PERSIST", p.k.Tick()}} {
+		require.NoError(t, p.do(lose...).Error())
+		before := time.Now()
+		p.acquire(fmt.Sprint("s", lose[0]))
+		e := p.only(event.SessionQueued)
+		require.InDelta(t, before.UnixMilli(), e.At.UnixMilli(), 60_000)
+		right()
+	}
+	for _, off := range []string{"4102444801000", "4102444799000"} { // a second late, and early
+		require.NoError(t, p.do("PEXPIREAT", p.k.Tick(), off).Error())
+		p.lastSeen(5 * time.Second)
+		p.proxyBeat("p1")
+		right()
+	}
+	require.Empty(t, p.types())
 }
 
 // However many deadlines there are, going on after a standstill takes the same
@@ -233,7 +283,7 @@ func TestGoingOnIsOneStep(t *testing.T) {
 		require.Equal(t, state.StartOK, p.start("s0", "w0", 1))
 
 		// When that time is over, all of them are due that were not renewed.
-		require.NoError(t, p.do("SET", p.k.Resumed(), "1").Error())
+		p.head("resumed", "1")
 		p.reapAll(100)
 		require.Empty(t, p.dump().zset["leases"])
 	}

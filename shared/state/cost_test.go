@@ -102,8 +102,8 @@ func TestCostIsFlat(t *testing.T) {
 		demand   state.Demand
 	}{
 		{name: "workers", workers: [2]int{10, 2000}, flavours: [2]int{1, 1}, demand: chromium("1.0")},
-		{name: "flavours, one fits", workers: [2]int{50, 50}, flavours: [2]int{1, 50}, demand: chromium("1.0")},
-		{name: "flavours, idle, all fit", workers: [2]int{50, 50}, flavours: [2]int{2, 50}, demand: chromium("")},
+		{name: "flavours, one fits", workers: [2]int{100, 100}, flavours: [2]int{1, 50}, demand: chromium("1.0")},
+		{name: "flavours, idle, all fit", workers: [2]int{100, 100}, flavours: [2]int{2, 50}, demand: chromium("")},
 		{name: "queue", workers: [2]int{10, 10}, flavours: [2]int{1, 1}, full: true, waiting: [2]int{1, 2000}, demand: chromium("1.0")},
 		{name: "all of it, full", workers: [2]int{10, 500}, flavours: [2]int{2, 50}, full: true, waiting: [2]int{1, 500}, demand: chromium("")},
 	} {

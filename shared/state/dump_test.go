@@ -11,16 +11,13 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
-// dumpScript reads a whole pool in one step; of sessions that are over only how
-// they ended, since there are many of them.
+// dumpScript reads a whole pool in one step.
 var dumpScript = rueidis.NewLuaScript(`
 local call, all = redis.call, {}
 for _, key in ipairs(call('KEYS', ARGV[1] .. '*')) do
   local kind, value = call('TYPE', key).ok, nil
   local name, ttl = string.sub(key, #ARGV[1] + 1), call('PTTL', key)
-  if kind == 'hash' and ttl > 0 then
-    value = { 'state', call('HGET', key, 'state'), 'reason', call('HGET', key, 'reason') }
-  elseif kind == 'hash' then value = call('HGETALL', key)
+  if kind == 'hash' then value = call('HGETALL', key)
   elseif kind == 'set' then value = call('SMEMBERS', key)
   elseif kind == 'zset' then value = call('ZRANGE', key, 0, -1, 'WITHSCORES')
   elseif kind == 'string' then value = { call('GET', key) }
@@ -28,6 +25,9 @@ for _, key in ipairs(call('KEYS', ARGV[1] .. '*')) do
   all[#all + 1] = { name, kind, tostring(ttl), value }
 end
 return all`)
+
+// headWords are what the words of a pool's head are; a dump has each as a text.
+var headWords = []string{"schema", "epoch", "rev", "resumed", "clock"}
 
 // dump is the content of a pool's keys, under their names without the prefix.
 type dump struct {
@@ -45,6 +45,7 @@ func (p *pool) dump() dump {
 		p.t.Fatalf("dump: %v", err)
 	}
 	d := dump{map[string]map[string]string{}, map[string]map[string]bool{}, map[string]map[string]float64{}, map[string]string{}, map[string]int64{}}
+	served := map[string]float64{}
 	for _, row := range all {
 		cell, err := row.ToArray()
 		require.NoError(p.t, err)
@@ -74,7 +75,22 @@ func (p *pool) dump() dump {
 			}
 		case "string":
 			d.text[name] = v[0]
+			if strings.HasPrefix(name, "session:") {
+				d.hash[name] = state.RecordFields(v[0])
+			}
+			if id, ok := strings.CutPrefix(name, "served:"); ok {
+				served[id], err = strconv.ParseFloat(v[0], 64)
+				require.NoError(p.t, err)
+			}
+			if words := strings.Fields(v[0]); name == "head" && len(words) == len(headWords) {
+				for i, word := range headWords {
+					d.text[word] = words[i]
+				}
+			}
 		}
+	}
+	if len(served) > 0 {
+		d.zset["served"] = served // as the other numbers of workers are kept
 	}
 	d.resume(p.Options())
 	return d

@@ -20,7 +20,7 @@ type Member struct {
 // changes meanwhile is found again by Changes.
 func (s *Store) Fleet(ctx context.Context) (members map[string]Member, rev int64, err error) {
 	c := s.client
-	got := c.DoMulti(ctx, c.B().Get().Key(s.keys.Rev()).Build(), c.B().Zrange().Key(s.keys.Workers()).Min("0").Max("-1").Build())
+	got := c.DoMulti(ctx, c.B().Get().Key(s.keys.Head()).Build(), c.B().Zrange().Key(s.keys.Workers()).Min("0").Max("-1").Build())
 	if rev, err = revision(got[0]); err != nil {
 		return nil, 0, err
 	}
@@ -38,7 +38,7 @@ func (s *Store) Fleet(ctx context.Context) (members map[string]Member, rev int64
 func (s *Store) Changes(ctx context.Context, after int64) (ids []string, rev int64, ok bool, err error) {
 	c := s.client
 	got := c.DoMulti(ctx,
-		c.B().Get().Key(s.keys.Rev()).Build(),
+		c.B().Get().Key(s.keys.Head()).Build(),
 		c.B().Zrangebyscore().Key(s.keys.Changed()).Min("("+i64(after)).Max("+inf").Build())
 	if rev, err = revision(got[0]); err != nil {
 		return nil, 0, false, err
@@ -89,13 +89,22 @@ func member(f map[string]string) Member {
 	return m
 }
 
-func revision(r rueidis.RedisResult) (int64, error) {
-	text, err := r.ToString()
+// revision reads the revision of the fleet off a pool's head, 0 where there is none.
+func revision(head rueidis.RedisResult) (int64, error) {
+	text, err := head.ToString()
 	if rueidis.IsRedisNil(err) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("redis: revision: %w", err)
 	}
-	return strconv.ParseInt(text, 10, 64)
+	words := strings.Fields(text)
+	if len(words) < 3 {
+		return 0, fmt.Errorf("redis: revision: %q is no head of a pool: has another release written it?", text)
+	}
+	rev, err := strconv.ParseInt(words[2], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("redis: revision: %w", err)
+	}
+	return rev, nil
 }

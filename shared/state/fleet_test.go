@@ -48,7 +48,7 @@ func TestChanges(t *testing.T) {
 func TestChangesThatReachTooFarBack(t *testing.T) {
 	p := newPool(t)
 	p.join(worker("w1", 1))
-	require.NoError(t, p.do("SET", p.k.Rev(), "20000").Error())
+	p.head("rev", "20000")
 	p.join(worker("w2", 1))
 	p.proxyBeat("p1") // trims
 	_, _, ok, err := p.Changes(ctx, 1)

@@ -27,7 +27,7 @@ func (s *Store) Loads(ctx context.Context, workers []string) (map[string]Load, e
 	for _, id := range workers {
 		cmds = append(cmds,
 			s.client.B().Scard().Key(s.keys.Held(id)).Build(),
-			s.client.B().Zscore().Key(s.keys.Served()).Member(id).Build())
+			s.client.B().Get().Key(s.keys.Served(id)).Build())
 	}
 	got := s.client.DoMulti(ctx, cmds...)
 	for i, id := range workers {
@@ -35,7 +35,7 @@ func (s *Store) Loads(ctx context.Context, workers []string) (map[string]Load, e
 		if err != nil {
 			return nil, fmt.Errorf("redis: held of %s: %w", id, err)
 		}
-		served, err := got[2*i+1].AsFloat64()
+		served, err := got[2*i+1].AsInt64()
 		if err != nil && !rueidis.IsRedisNil(err) {
 			return nil, fmt.Errorf("redis: served of %s: %w", id, err)
 		}
@@ -169,15 +169,15 @@ func (s *Store) records(ctx context.Context, ids []string) ([]Record, error) {
 	}
 	cmds := make(rueidis.Commands, len(ids))
 	for i, id := range ids {
-		cmds[i] = s.client.B().Hgetall().Key(s.keys.Session(id)).Build()
+		cmds[i] = s.client.B().Get().Key(s.keys.Session(id)).Build()
 	}
 	var records []Record
 	for i, r := range s.client.DoMulti(ctx, cmds...) {
-		f, err := r.AsStrMap()
-		if err != nil {
+		text, err := r.ToString()
+		if err != nil && !rueidis.IsRedisNil(err) {
 			return nil, fmt.Errorf("redis: session %s: %w", ids[i], err)
 		}
-		if f["state"] != "" {
+		if f := RecordFields(text); f["state"] != "" {
 			records = append(records, recordOf(ids[i], f))
 		}
 	}

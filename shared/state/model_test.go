@@ -54,7 +54,7 @@ func TestModel(t *testing.T) {
 		w.newWorker(t)
 		w.newWorker(t)
 		if rapid.Bool().Draw(t, "an old pool") {
-			require.NoError(t, p.do("SET", p.k.Epoch(), oldEpoch).Error())
+			p.head("epoch", oldEpoch)
 			w.refresh()
 		}
 		t.Repeat(w.actions())
@@ -237,7 +237,7 @@ func (w *world) fence(t *rapid.T) {
 		t.Skip("an empty Redis")
 	}
 	p, s := w.p, "fenced"
-	require.NoError(t, p.do("SET", p.k.Schema(), "0").Error())
+	p.head("schema", "0")
 	calls := map[string]func() error{
 		"acquire":  func() error { _, err := p.Acquire(ctx, request(s)); return err },
 		"reassign": func() error { _, err := p.Reassign(ctx, s, "w1", 1); return err },
@@ -260,7 +260,7 @@ func (w *world) fence(t *rapid.T) {
 	script := pick(t, "script", sorted(calls), func(string) bool { return true })
 	require.ErrorIs(t, calls[script](), state.ErrSchema)
 	w.saw(script, "another release")
-	require.NoError(t, p.do("SET", p.k.Schema(), state.Schema).Error())
+	p.head("schema", state.Schema)
 	before := w.last
 	w.refresh()
 	for _, d := range []*dump{&before, &w.last} {
@@ -419,7 +419,7 @@ func (w *world) reapAll() {
 
 func (w *world) nothingLeft(t *rapid.T) {
 	// What may stay: what names the data set, and what goes by itself.
-	stay := map[string]bool{"schema": true, "epoch": true, "clock": true, "rev": true, "resumed": true, "seq": true, "events": true, "changed": true,
+	stay := map[string]bool{"schema": true, "head": true, "tick": true, "seq": true, "events": true, "changed": true,
 		"ended": true, "recycling": true, "fits": true}
 	for name, ttl := range w.last.ttl {
 		if !stay[name] && ttl < 0 {

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -231,17 +233,27 @@ func (p *pool) reap(batch int) (ended int, next time.Duration) {
 func (p *pool) expire(key, member string) {
 	p.t.Helper()
 	// Where time stood still, the others keep the deadlines that follow from that.
-	if at, err := p.do("GET", p.k.Resumed()).ToString(); err == nil && at != "" {
+	if head, err := p.do("GET", p.k.Head()).ToString(); err == nil && strings.Fields(head)[3] != "0" {
 		d := p.dump()
 		for name := range leases(p.Options()) {
 			for other, till := range d.zset[name] {
 				require.NoError(p.t, p.do("ZADD", p.k.Prefix()+name, "XX", strconv.FormatFloat(till, 'f', -1, 64), other).Error())
 			}
 		}
-		require.NoError(p.t, p.do("DEL", p.k.Resumed()).Error())
+		p.head("resumed", "0")
 	}
 	require.NoError(p.t, p.do("ZADD", key, "XX", "1", member).Error())
 	require.NoError(p.t, p.do("ZSCORE", key, member).Error(), "%s has no %s", key, member)
+}
+
+// head gives a word of the pool's head another value.
+func (p *pool) head(word, value string) {
+	p.t.Helper()
+	text, err := p.do("GET", p.k.Head()).ToString()
+	require.NoError(p.t, err)
+	words := strings.Fields(text)
+	words[slices.Index(headWords, word)] = value
+	require.NoError(p.t, p.do("SET", p.k.Head(), strings.Join(words, " ")).Error())
 }
 
 // inbox empties the inbox of a proxy as its reader would.

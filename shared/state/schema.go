@@ -5,4 +5,4 @@ package state
 // Schema is the version of the scripts and of the data they keep. It changes
 // when a release could misread what another release wrote; a pool refuses
 // calls of any other version.
-const Schema = "6"
+const Schema = "7"

@@ -65,8 +65,8 @@ type Request struct {
 func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	class, demand := r.Demand.encode()
 	m, got, err := s.run(ctx, "acquire",
-		r.Session, r.Proxy, class, demand, r.Demand.Browser, r.Demand.Playwright, r.Name, labels(r.Labels), r.Token, r.Client, itoa(r.QueueLimit), flag(r.Again),
-		itoa(r.TokenSessions), itoa(r.TokenQueue))
+		r.Session, r.Proxy, class, demand, oneLine(r.Demand.Browser), oneLine(r.Demand.Playwright), oneLine(r.Name), labels(r.Labels), oneLine(r.Token),
+		oneLine(r.Client), itoa(r.QueueLimit), flag(r.Again), itoa(r.TokenSessions), itoa(r.TokenQueue))
 	return standing(r.Session, m, got), err
 }
 

@@ -452,6 +452,7 @@ func (v *view) started(c call, id string, s *seenSession, e event.Event) string 
 	switch {
 	case c.script == "start" && c.session == id && s != nil && s.state == "assigned" && s.worker == c.worker && s.attempt == c.attempt:
 		s.state, s.beat = "active", c.number
+		s.seq, s.demand = 0, state.Demand{} // it waits no more
 		return ""
 	case c.script == "join" && c.worker == e.Session.Worker && c.serving[id] && !v.ended[id]:
 		if s == nil {
@@ -471,6 +472,7 @@ func (v *view) started(c call, id string, s *seenSession, e event.Event) string 
 			w.served--
 		}
 		s.state, s.worker, s.attempt, s.beat = "active", c.worker, int(e.Session.Attempt), c.number
+		s.seq, s.demand = 0, state.Demand{}
 		return ""
 	}
 	return "nobody started it"

@@ -113,12 +113,12 @@ func (s *Store) join(ctx context.Context, r JoinRequest) (reply JoinReply, more 
 	}
 	list := make([]serving, len(r.Sessions))
 	for i, a := range r.Sessions {
-		list[i] = serving{a.Session, a.Proxy, a.Attempt, a.Age.Milliseconds(), a.Name, labels(a.Labels), a.Token, a.Client, a.Nonce}
+		list[i] = serving{a.Session, a.Proxy, a.Attempt, a.Age.Milliseconds(), oneLine(a.Name), labels(a.Labels), oneLine(a.Token), oneLine(a.Client), a.Nonce}
 	}
 	sessions, _ := json.Marshal(list)
 	sent := time.Now()
 	m, got, err := s.run(ctx, "join",
-		r.ID, r.Endpoint, flavour, facts, r.Browser, r.BrowserVersion, r.Playwright, strings.Join(r.Isolation, ","), labels(r.Labels),
+		r.ID, r.Endpoint, flavour, facts, oneLine(r.Browser), oneLine(r.BrowserVersion), oneLine(r.Playwright), strings.Join(r.Isolation, ","), labels(r.Labels),
 		itoa(r.Slots), itoa(r.Lifetime), string(r.State), i64(r.Number), itoa(r.Served), flag(r.Rejoin), string(sessions))
 	reply.Meta = m
 	switch got.at(0) {

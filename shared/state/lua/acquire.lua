@@ -13,20 +13,18 @@
 if call('EXISTS', P .. 'session:' .. ARGV[1]) == 1 then return standing(session(ARGV[1])) end
 
 local S = { id = ARGV[1], proxy = ARGV[2], class = ARGV[3], demand = ARGV[4], browser = ARGV[5], playwright = ARGV[6],
-  name = ARGV[7], labels = ARGV[8], token = ARGV[9], client = ARGV[10], attempt = '0', worker = '', assigned_at = '',
-  started_at = '', browser_version = '', queued_at = TIME }
-local again = ARGV[12] == '1'
+  name = ARGV[7], labels = ARGV[8], token = ARGV[9], client = ARGV[10], attempt = '0', worker = '', queued_at = TIME,
+  assigned_at = '', started_at = '', browser_version = '', state = '', rest = '', seq = '', endpoint = false }
 
 -- reject keeps a record, so that the same call made again is answered the same.
 local function reject(reason)
-  S.state = 'rejected'
-  local key = P .. 'session:' .. S.id
-  call('HSET', key, 'state', 'rejected', 'reason', reason)
-  call('PEXPIRE', key, TOMBSTONE)
-  session_event('session.rejected', S, { 'reason', reason, 'queued_ms', '0' })
+  S.state, S.rest = 'rejected', reason .. '\n'
+  record(S, TOMBSTONE)
+  session_event('session.rejected', S, 'reason', reason, 'queued_ms', '0')
   return { EPOCH, REV, 'rejected', reason }
 end
 
+local again = ARGV[12] == '1'
 local most, most_waiting = tonumber(ARGV[13]), tonumber(ARGV[14])
 if most > 0 and not again and call('ZCARD', P .. 'token:' .. S.token) >= most then return reject('token_limit') end
 
@@ -62,18 +60,10 @@ S.seq = int(call('INCR', P .. 'seq'))
 call('SADD', P .. 'owned:' .. S.proxy, S.id)
 -- The reaper forgets a proxy once that owns nothing; it must find what this one has from now on.
 if call('SCARD', P .. 'owned:' .. S.proxy) == 1 then meet(S.proxy) end
-local record = { 'proxy', S.proxy, 'queued_at', TIME, 'browser', S.browser }
-for _, name in ipairs({ 'name', 'labels', 'token', 'client' }) do
-  if S[name] ~= '' then
-    record[#record + 1] = name
-    record[#record + 1] = S[name]
-  end
-end
--- Last, because every look at the others walks over what stands before them.
-for _, value in ipairs({ 'seq', S.seq, 'class', S.class, 'demand', S.demand }) do record[#record + 1] = value end
+S.rest = S.seq .. '\n' .. S.class .. '\n' .. S.demand
 if W then
-  offer(W, place(S, W, record))
+  offer(W, place(S, W))
 else
-  enqueue(S, { 'attempt', '0', 'playwright', S.playwright, unpack(record) })
+  enqueue(S)
 end
 return standing(S)

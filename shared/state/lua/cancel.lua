@@ -5,9 +5,9 @@
 -- reply {epoch, rev, state before: 'unknown'|'queued'|'assigned'|'active'|'over'}
 local S = session(ARGV[1])
 if not S then
-  local key = P .. 'session:' .. ARGV[1]
-  call('HSET', key, 'state', 'rejected', 'reason', ARGV[3], 'proxy', ARGV[2])
-  call('PEXPIRE', key, TOMBSTONE)
+  S = blank(ARGV[1])
+  S.state, S.proxy, S.rest = 'rejected', ARGV[2], ARGV[3] .. '\n'
+  record(S, TOMBSTONE)
   return { EPOCH, REV, 'unknown' }
 end
 if over(S) then return { EPOCH, REV, 'over' } end

@@ -16,11 +16,11 @@ if number <= last then return { EPOCH, REV, 'stale', int(last) } end
 local listed, ended, lost = {}, {}, false
 for _, sid in ipairs(cjson.decode(ARGV[5])) do
   listed[sid] = true
-  local S = call('HMGET', P .. 'session:' .. sid, 'state', 'worker')
-  if not S[1] or S[1] == 'queued' or S[1] == 'assigned' then
+  local S = session(sid)
+  if not S or S.state == 'queued' or S.state == 'assigned' then
     -- Redis lost that it started.
     lost = true
-  elseif S[1] ~= 'active' or S[2] ~= W.id then
+  elseif S.state ~= 'active' or S.worker ~= W.id then
     ended[#ended + 1] = sid
   end
 end
@@ -30,7 +30,7 @@ call('ZADD', P .. 'beats', number, W.id)
 report('worker', W.id, ARGV[6])
 for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. W.id)) do
   local S = not listed[sid] and session(sid)
-  if S and S.state == 'active' and tonumber(call('HGET', P .. 'session:' .. sid, 'beat')) < number then
+  if S and S.state == 'active' and served_since(S) < number then
     finish(S, ARGV[4])
   end
 end

@@ -70,8 +70,7 @@ call('HSET', P .. 'endpoints', endpoint, id)
 call('ZADD', P .. 'workers', NOW + LEASE, id)
 call('ZADD', P .. 'beats', number, id)
 if not before then
-  call('HSET', P .. 'worker:' .. id, 'id', id, 'joined_at', TIME, 'state', W.state, 'flavour', W.flavour,
-    'slots', W.slots, 'lifetime', W.lifetime, 'endpoint', endpoint, 'browser', W.browser,
+  draw(W, 'id', id, 'joined_at', TIME, 'flavour', W.flavour, 'slots', W.slots, 'endpoint', endpoint, 'browser', W.browser,
     'browser_version', W.browser_version, 'playwright', W.playwright, 'labels', ARGV[9], 'isolation', ARGV[8])
   if W.state == 'retiring' then call('ZADD', P .. 'retiring', TIME, id) end
   changed(id)
@@ -85,25 +84,23 @@ end
 local function take(S, A)
   local began = int(NOW - A.age)
   if not S then
-    S = { id = A.session, proxy = A.proxy, browser = W.browser, name = A.name, labels = A.labels, token = A.token,
-      client = A.client, queued_at = began, assigned_at = began }
+    S = blank(A.session)
+    S.proxy, S.browser, S.name, S.labels, S.token, S.client = A.proxy, W.browser, A.name, A.labels, A.token, A.client
+    S.queued_at, S.assigned_at = began, began
     call('ZREM', P .. 'ended', S.id)
   elseif S.state == 'queued' then
     ticket(S)
     dequeue(S.id, S.class)
   end
   if S.assigned_at == '' then S.assigned_at = began end
-  S.worker, S.attempt = id, int(A.attempt)
+  S.state, S.worker, S.attempt, S.started_at, S.rest = 'active', id, int(A.attempt), began, A.nonce .. '\n' .. ARGV[13]
   S.browser_version, S.playwright = W.browser_version, W.playwright
-  call('HSET', P .. 'session:' .. S.id, 'state', 'active', 'worker', id, 'proxy', S.proxy, 'attempt', S.attempt,
-    'browser', S.browser, 'browser_version', S.browser_version, 'playwright', S.playwright, 'name', S.name,
-    'labels', S.labels, 'token', S.token, 'client', S.client, 'queued_at', S.queued_at, 'assigned_at', S.assigned_at,
-    'started_at', began, 'beat', number, 'nonce', A.nonce)
+  record(S)
   call('SADD', P .. 'held:' .. id, S.id)
   call('SADD', P .. 'owned:' .. S.proxy, S.id)
   charge(S, '0')
   meet(S.proxy)
-  session_event('session.started', S, { 'happened', began })
+  session_event('session.started', S, 'happened', began)
 end
 
 -- What the log has ended stays ended. Else the worker, which has the connection, knows better
@@ -136,12 +133,13 @@ for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. id)) do
   local S = session(sid)
   if S and S.state == 'assigned' then
     assigned = assigned + 1
-  elseif S and S.state == 'active' and not listed[sid] and tonumber(call('HGET', P .. 'session:' .. sid, 'beat')) < number then
+  elseif S and S.state == 'active' and not listed[sid] and served_since(S) < number then
     finish(S, 'worker_closed')
   end
 end
 -- What counts against the lifetime is what started and what may still start.
-call('ZADD', P .. 'served', 'GT', ARGV[14] + assigned, id)
+local served = ARGV[14] + assigned
+if served > tonumber(call('GET', P .. 'served:' .. id) or '-1') then call('SET', P .. 'served:' .. id, int(served)) end
 dispatch(W)
 give(freed)
 return { EPOCH, REV, 'ok', TIME, unpack(ended) }

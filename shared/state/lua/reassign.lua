@@ -19,10 +19,10 @@ end
 ticket(S)
 local W = choose(fits(S.class, S.demand))
 if W then
-  offer(W, place(S, W, {}))
+  offer(W, place(S, W))
 else
   -- What it waits for is again what its client asked for.
   S.browser_version, S.playwright = '', cjson.decode(S.demand).playwright or ''
-  enqueue(S, { 'browser_version', '', 'playwright', S.playwright })
+  enqueue(S)
 end
 return standing(S)

@@ -8,7 +8,7 @@
 local W = worker(ARGV[1])
 if not W then return { EPOCH, REV, 'unknown' } end
 if W.state ~= 'retiring' then
-  local lifetime, served = tonumber(W.lifetime), tonumber(call('ZSCORE', P .. 'served', W.id) or '0')
+  local lifetime, served = tonumber(W.lifetime), tonumber(call('GET', P .. 'served:' .. W.id) or '0')
   if ARGV[2] ~= 'drain' and not may_go(W) then
     if lifetime > 0 and served >= lifetime then
       prolong(W, served)

@@ -9,10 +9,10 @@ if not S then return { EPOCH, REV, 'unknown' } end
 if S.state == 'ended' or S.state == 'rejected' then return { EPOCH, REV, 'over' } end
 if S.state == 'queued' then return { EPOCH, REV, 'queued' } end
 if S.worker ~= ARGV[2] or S.attempt ~= ARGV[3] then return { EPOCH, REV, 'elsewhere' } end
-local key = P .. 'session:' .. S.id
-if S.state == 'active' then return { EPOCH, REV, (call('HGET', key, 'nonce') == ARGV[4]) and 'ok' or 'used' } end
+if S.state == 'active' then return { EPOCH, REV, (noted(S) == ARGV[4]) and 'ok' or 'used' } end
 
-call('HSET', key, 'state', 'active', 'started_at', TIME, 'nonce', ARGV[4], 'beat', ARGV[5])
+S.state, S.started_at, S.rest = 'active', TIME, ARGV[4] .. '\n' .. ARGV[5]
+record(S)
 call('ZREM', P .. 'leases', S.id)
-session_event('session.started', S, { 'connect_ms', span(S.assigned_at, NOW) })
+session_event('session.started', S, 'connect_ms', span(S.assigned_at, TIME))
 return { EPOCH, REV, 'ok' }

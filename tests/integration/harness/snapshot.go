@@ -42,8 +42,8 @@ for _, id in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
   workers[#workers + 1] = { id, redis.call('HGET', P .. 'worker:' .. id, 'state') or '' }
 end
 for _, key in ipairs(redis.call('KEYS', P .. 'session:*')) do
-  local f = redis.call('HMGET', key, 'state', 'worker', 'attempt')
-  sessions[#sessions + 1] = { string.sub(key, #P + 9), f[1] or '', f[2] or '', f[3] or '' }
+  local state, worker, attempt = string.match(redis.call('GET', key) or '', '^([^\n]*)\n([^\n]*)\n([^\n]*)\n')
+  sessions[#sessions + 1] = { string.sub(key, #P + 9), state or '', worker or '', attempt or '' }
 end
 local state = cjson.encode({ workers = workers, sessions = sessions, held = members('held:'), owned = members('owned:'),
   waiting = redis.call('ZRANGE', P .. 'waiting', 0, -1), leases = redis.call('ZRANGE', P .. 'leases', 0, -1) })

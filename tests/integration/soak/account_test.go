@@ -156,13 +156,12 @@ func (a *account) write(name string, args []string) {
 			delete(a.member(id).held, s)
 			a.taken, a.ended = a.taken-1, a.ended+1
 		}
-	case "served ZADD":
-		// With GT, the effect of which is the larger one.
-		w := a.member(args[len(args)-1])
-		w.served = max(w.served, number(args[len(args)-2]))
-	case "served ZINCRBY":
-		a.member(args[2]).served += number(args[1])
-	case "served ZREM":
+	case "served SET":
+		a.member(id).served = number(args[1])
+	case "served INCR":
+		a.member(id).served++
+	case "served DECR":
+		a.member(id).served--
 	default:
 		if kind == "worker" || kind == "held" || kind == "served" {
 			panic(fmt.Sprintf("%s %s: no rule for this write", name, args[0]))

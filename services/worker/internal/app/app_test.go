@@ -89,7 +89,7 @@ func TestAWorkersLife(t *testing.T) {
 		c := w.open(f, "kept")
 		f.Do("FLUSHALL")
 		f.awaitEvent("worker.joined")
-		testkit.Await(t, "the session is known again", func() bool { return f.Field(f.Keys.Session("kept"), "state") == "active" })
+		testkit.Await(t, "the session is known again", func() bool { return f.Session("kept")["state"] == "active" })
 		c.alive()
 		require.NoError(t, c.CloseNow())
 		f.awaitEvent("session.ended kept client_closed")
@@ -104,7 +104,7 @@ func TestAWorkersLife(t *testing.T) {
 		c.alive()
 		f.redis.Start()
 		w.ready()
-		testkit.Await(t, "the session is known again", func() bool { return f.Field(f.Keys.Session("long"), "state") == "active" })
+		testkit.Await(t, "the session is known again", func() bool { return f.Session("long")["state"] == "active" })
 		c.alive()
 		require.NoError(t, c.CloseNow())
 		f.awaitEvent("session.ended long client_closed")
@@ -142,7 +142,7 @@ func TestAWorkerRetiresWhenItsBrowserHoldsTooMuch(t *testing.T) {
 	w := launch(t, "--redis.url="+f.redis.URL(), "--lifetime.sessions=0", "--browser.memory_limit=450MB").ready()
 	c := w.open(f, "s")
 	c.alive()
-	before := f.Field(f.Keys.Session("s"), "worker")
+	before := f.Session("s")["worker"]
 	beats := f.Do("ZSCORE", f.Keys.Beats(), before)
 	testkit.Await(t, "it beats on", func() bool { return f.Do("ZSCORE", f.Keys.Beats(), before)[0] != beats[0] })
 	require.NotContains(t, f.Events(), "worker.retiring memory")
@@ -182,7 +182,7 @@ func TestADrainThatTakesTooLongCloses(t *testing.T) {
 	require.Zero(t, w.wait())
 	f.awaitEvent("session.ended s worker_drained")
 	f.awaitEvent("worker.left drain")
-	require.Empty(t, f.Do("SMEMBERS", f.Keys.Held(f.Field(f.Keys.Session("s"), "worker"))))
+	require.Empty(t, f.Do("SMEMBERS", f.Keys.Held(f.Session("s")["worker"])))
 }
 
 func TestALifetimeEndsWithStatusZero(t *testing.T) {

@@ -509,12 +509,12 @@ func TestAnEmptyRedisLearnsEverythingAgain(t *testing.T) { // I7
 		}
 		m.awaitState("ready")
 		testkit.Await(t, "its sessions are back", func() bool {
-			return m.pool.Field(m.pool.Keys.Session("one"), "state") == "active" && m.pool.Field(m.pool.Keys.Session("two"), "state") == "active"
+			return m.pool.Session("one")["state"] == "active" && m.pool.Session("two")["state"] == "active"
 		})
 		require.ElementsMatch(t, []string{"one", "two"}, m.pool.Do("SMEMBERS", m.pool.Keys.Held(worker)))
-		require.Equal(t, []string{"2"}, m.pool.Do("ZSCORE", m.pool.Keys.Served(), worker))
-		require.Equal(t, proxy, m.pool.Field(m.pool.Keys.Session("one"), "proxy"))
-		require.JSONEq(t, `{"l":"1"}`, m.pool.Field(m.pool.Keys.Session("one"), "labels"))
+		require.Equal(t, []string{"2"}, m.pool.Do("GET", m.pool.Keys.Served(worker)))
+		require.Equal(t, proxy, m.pool.Session("one")["proxy"])
+		require.JSONEq(t, `{"l":"1"}`, m.pool.Session("one")["labels"])
 	}
 	_, told := m.ending("one")
 	require.False(t, told, "a session survives an empty Redis")
@@ -732,7 +732,6 @@ func TestAReplacedWorkerGoes(t *testing.T) {
 func TestAnotherReleasesDataIsFinal(t *testing.T) {
 	m := newMember(t, func(*registrar.Options) {})
 	m.pool.Do("SET", m.pool.Keys.Schema(), "999")
-	m.pool.Do("SET", m.pool.Keys.Epoch(), "1-1")
 	m.up()
 	require.ErrorIs(t, m.done(), state.ErrSchema)
 }

@@ -187,6 +187,16 @@ func (p *Pool) Field(key, field string) string {
 	return got[0]
 }
 
+// Session reads the record of a session, empty where there is none.
+func (p *Pool) Session(id string) map[string]string {
+	p.t.Helper()
+	got := p.Do("GET", p.Keys.Session(id))
+	if len(got) == 0 {
+		return map[string]string{}
+	}
+	return state.RecordFields(got[0])
+}
+
 // Await waits for a condition of the pool.
 func Await(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -1,12 +1,12 @@
 --@ fits place queue finish tell
 -- dispatch gives the capacity of a worker to the oldest eligible tickets over all classes
 -- that its flavour fits. Whatever makes capacity appear calls it, so that no ticket sleeps
--- beside a free slot. What is left of the capacity is shown to acquire. eased says that W holds
--- less than before. It returns true when it left W owing.
-local function dispatch(W, eased)
+-- beside a free slot. What is left of the capacity is shown to acquire. It returns true when it left
+-- W owing.
+local function dispatch(W)
   local capacity, held = room(W)
   local classes = (capacity > 0) and call('HGETALL', P .. 'classes') or {}
-  if not classes[1] then return show(W, capacity, held, eased) end
+  if not classes[1] then return show(W, capacity, held) end
   if not alive(P .. 'workers', W.id) then
     -- It comes back with its next heartbeat.
     withdraw(W.id, W.flavour)
@@ -45,20 +45,20 @@ local function dispatch(W, eased)
     else
       -- look sees to the class when this was the last one in it.
       unqueue(oldest.id, class)
-      place(S, W, {})
-      capacity, held, eased = capacity - 1, held + 1, false
+      place(S, W)
+      capacity, held = capacity - 1, held + 1
       tell(S, 'grant', 'worker', W.id, 'endpoint', W.endpoint, 'attempt', S.attempt, 'browser_version',
         W.browser_version, 'playwright', W.playwright)
     end
     look(class)
   end
-  show(W, capacity, held, eased)
+  show(W, capacity, held)
 end
 
 -- give offers what ended sessions left free; workers is a set of ids.
 local function give(workers)
   for id in pairs(workers) do
     local W = worker(id)
-    if W then dispatch(W, true) end
+    if W then dispatch(W) end
   end
 end

@@ -19,10 +19,8 @@ local function finish(S, reason, R)
 
   local happened, late = TIME, R and R.age > 0
   if late then happened = int(NOW - R.age) end
-  S.state = kind
-  local key = P .. 'session:' .. S.id
-  call('HSET', key, 'state', kind, 'reason', reason, 'ended_at', happened)
-  call('PEXPIRE', key, ENDED_AGE)
+  S.state, S.rest = kind, reason .. '\n' .. happened
+  record(S, ENDED_AGE)
   local surplus = call('ZCARD', P .. 'ended') + 1 - ENDED_MAX
   if surplus > 0 then
     -- Two at a time, so that a bound that was lowered is reached some day.
@@ -32,19 +30,16 @@ local function finish(S, reason, R)
   call('ZADD', P .. 'ended', TIME, S.id)
 
   local began = (S.assigned_at ~= '') and S.assigned_at or happened
-  local f = { 'reason', reason, 'queued_ms', span(S.queued_at, began) }
-  if kind == 'ended' then
-    R = R or {}
-    f = { 'reason', reason, 'queued_ms', f[4], 'bytes_up', R.bytes_up or '0', 'bytes_down', R.bytes_down or '0',
-      'messages_up', R.messages_up or '0', 'messages_down', R.messages_down or '0', 'started', '0' }
-    if S.started_at ~= '' then
-      f[14], f[15], f[16] = '1', 'connect_ms', span(began, S.started_at)
-      f[17], f[18] = 'active_ms', span(S.started_at, happened)
-    end
+  local queued = span(S.queued_at, began)
+  late = late and happened or ''
+  if kind == 'rejected' then
+    session_event('session.rejected', S, 'reason', reason, 'queued_ms', queued, 'happened', late)
+    return
   end
-  if late then
-    local n = #f
-    f[n + 1], f[n + 2] = 'happened', happened
-  end
-  session_event('session.' .. kind, S, f)
+  R = R or {}
+  local started, connect, active = '0', '', ''
+  if S.started_at ~= '' then started, connect, active = '1', span(began, S.started_at), span(S.started_at, happened) end
+  session_event('session.ended', S, 'reason', reason, 'queued_ms', queued, 'bytes_up', R.bytes_up or '0',
+    'bytes_down', R.bytes_down or '0', 'messages_up', R.messages_up or '0', 'messages_down', R.messages_down or '0',
+    'started', started, 'connect_ms', connect, 'active_ms', active, 'happened', late)
 end

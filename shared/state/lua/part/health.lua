@@ -1,7 +1,8 @@
---@ base
+--@ card
 -- What a worker is for placement, the revision of its last change, and the events that tell.
 local function changed(id)
-  REV = int(call('INCR', P .. 'rev'))
+  REV = int(REV + 1)
+  keep()
   call('ZADD', P .. 'changed', REV, id)
 end
 
@@ -16,7 +17,7 @@ local function worker_event(kind, W, number, special)
       f[#f + 1] = all[i + 1]
     end
   end
-  emit(kind, W.id .. ':' .. kind .. ':' .. number, f)
+  emit(kind, W.id .. ':' .. kind .. ':' .. number, false, unpack(f))
 end
 
 -- set_state changes what a worker is, for a reason that may be ''. Retiring is for good.
@@ -25,7 +26,7 @@ local function set_state(W, state, number, reason)
   if W.state == 'ready' then call('ZREM', P .. 'parting', W.id) end
   W.state = state
   if state == 'retiring' then call('ZADD', P .. 'retiring', TIME, W.id) end
-  call('HSET', P .. 'worker:' .. W.id, 'state', state)
+  draw(W)
   changed(W.id)
   worker_event('worker.' .. state, W, number, { 'reason', reason })
 end

@@ -1,14 +1,14 @@
 --@ session token
 -- The queue has one zset for each class of demand, and one for all of them.
 -- enqueue lets S wait. S.listed says that its class is known to wait already.
-local function enqueue(S, more)
+local function enqueue(S)
   S.state, S.worker = 'queued', ''
-  call('HSET', P .. 'session:' .. S.id, 'state', 'queued', 'worker', '', unpack(more))
+  record(S)
   if not S.listed then call('HSET', P .. 'classes', S.class, S.demand) end
   call('ZADD', P .. 'queue:' .. S.class, S.seq, S.id)
   call('ZADD', P .. 'waiting', S.seq, S.id)
   charge(S, S.seq)
-  session_event('session.queued', S, { 'class', S.class, 'seq', S.seq })
+  session_event('session.queued', S, 'class', S.class, 'seq', S.seq)
 end
 
 local function unqueue(id, class)

@@ -3,5 +3,6 @@
 local function release(S)
   call('SREM', P .. 'held:' .. S.worker, S.id)
   call('ZREM', P .. 'leases', S.id)
-  if call('ZSCORE', P .. 'served', S.worker) then call('ZINCRBY', P .. 'served', -1, S.worker) end
+  local served = P .. 'served:' .. S.worker
+  if call('EXISTS', served) == 1 then call('DECR', served) end
 end

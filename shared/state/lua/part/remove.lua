@@ -5,8 +5,8 @@ local function remove(W, kind, number, reason)
   local id = W.id
   -- A join that it sent before must not bring it back.
   call('SET', P .. 'left:' .. id, number, 'PX', TOMBSTONE)
-  call('DEL', P .. 'worker:' .. id)
-  for _, name in ipairs({ 'workers', 'beats', 'served', 'retiring', 'parting' }) do call('ZREM', P .. name, id) end
+  call('DEL', P .. 'worker:' .. id, P .. 'served:' .. id)
+  for _, name in ipairs({ 'workers', 'beats', 'retiring', 'parting' }) do call('ZREM', P .. name, id) end
   withdraw(id, W.flavour)
   call('SREM', P .. 'members:' .. W.flavour, id)
   if call('EXISTS', P .. 'members:' .. W.flavour) == 0 then

@@ -1,36 +1,68 @@
 --@ base
--- The record of a session and the events that tell of it. A field that the record does not
--- have is ''. What only matters while it waits is read by ticket.
+-- The record of a session and the events that tell of it. A record is a text of lines: first those that session
+-- reads, of which any may be empty, then what its state asks for: seq, class and demand of one that is queued or
+-- assigned; nonce and beat of an active one; reason and time of the end of one that is over. Whoever calls for a
+-- session needs most of it, which took twice as long when it was a hash.
+local LINE = '([^\n]*)\n'
+local LINES = '^' .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE .. LINE ..
+  LINE .. '(.*)$'
+
 local function session(id)
-  local v = call('HMGET', P .. 'session:' .. id, 'state', 'worker', 'proxy', 'attempt', 'queued_at', 'assigned_at', 'started_at',
-    'browser', 'browser_version', 'playwright', 'name', 'labels', 'token', 'client')
-  if not v[1] then return nil end
-  return { id = id, state = v[1], worker = v[2] or '', proxy = v[3] or '', attempt = v[4] or '0', queued_at = v[5] or '',
-    assigned_at = v[6] or '', started_at = v[7] or '', browser = v[8] or '', browser_version = v[9] or '',
-    playwright = v[10] or '', name = v[11] or '', labels = v[12] or '', token = v[13] or '', client = v[14] or '' }
+  local text = call('GET', P .. 'session:' .. id)
+  if not text then return nil end
+  local state, worker, attempt, proxy, queued_at, assigned_at, started_at, browser, browser_version, playwright, name, labels,
+    token, client, rest = string.match(text, LINES)
+  return { id = id, state = state, worker = worker, attempt = attempt, proxy = proxy, queued_at = queued_at,
+    assigned_at = assigned_at, started_at = started_at, browser = browser, browser_version = browser_version,
+    playwright = playwright, name = name, labels = labels, token = token, client = client, rest = rest }
 end
 
-local function ticket(S)
-  local v = call('HMGET', P .. 'session:' .. S.id, 'class', 'seq', 'demand')
-  S.class, S.seq, S.demand = v[1] or '', v[2] or '0', v[3] or ''
+-- blank is a session of which only the id is known.
+local function blank(id)
+  return { id = id, state = '', worker = '', attempt = '0', proxy = '', queued_at = '', assigned_at = '', started_at = '',
+    browser = '', browser_version = '', playwright = '', name = '', labels = '', token = '', client = '', rest = '' }
 end
+
+-- record writes S; one that is over only for a while (age, in ms).
+local function record(S, age)
+  local text = S.state .. '\n' .. S.worker .. '\n' .. S.attempt .. '\n' .. S.proxy .. '\n' .. S.queued_at .. '\n' ..
+    S.assigned_at .. '\n' .. S.started_at .. '\n' .. S.browser .. '\n' .. S.browser_version .. '\n' .. S.playwright .. '\n' ..
+    S.name .. '\n' .. S.labels .. '\n' .. S.token .. '\n' .. S.client .. '\n' .. S.rest
+  if age then
+    call('SET', P .. 'session:' .. S.id, text, 'PX', age)
+  else
+    call('SET', P .. 'session:' .. S.id, text)
+  end
+end
+
+-- ticket reads what only matters while S waits, or may wait again.
+local function ticket(S)
+  if not S.class then S.seq, S.class, S.demand = string.match(S.rest, '^([^\n]*)\n([^\n]*)\n(.*)$') end
+end
+
+-- served_since is the number of the heartbeat that an active session started under.
+local function served_since(S) return tonumber(string.match(S.rest, '\n(.*)$')) end
+
+-- noted is the nonce of an active session, or why one is over.
+local function noted(S) return string.match(S.rest, '^[^\n]*') end
 
 -- span is the ms from one time to another; two clocks may have told them.
-local function span(from, to) return int(math.max(0, to - from)) end
+local function span(from, to)
+  if from == to then return '0' end
+  return int(math.max(0, to - from))
+end
 
-local ABOUT = { 'worker', 'browser', 'browser_version', 'playwright', 'name', 'labels', 'token', 'client' }
-
--- session_event takes what is special to its kind as a flat list of fields.
-local function session_event(kind, S, f)
-  local n = #f
-  f[n + 1], f[n + 2], f[n + 3], f[n + 4], f[n + 5], f[n + 6] = 'session', S.id, 'proxy', S.proxy, 'attempt', S.attempt
-  n = n + 6
-  for i = 1, #ABOUT do
-    local value = S[ABOUT[i]]
-    if value ~= '' then
-      f[n + 1], f[n + 2] = ABOUT[i], value
+-- session_event takes the names and values that are special to its kind. What is empty is left out.
+local function session_event(kind, S, ...)
+  local f = { 'session', S.id, 'proxy', S.proxy, 'attempt', S.attempt, 'worker', S.worker, 'browser', S.browser,
+    'browser_version', S.browser_version, 'playwright', S.playwright, 'name', S.name, 'labels', S.labels, 'token', S.token,
+    'client', S.client, ... }
+  local n = 6
+  for i = n + 1, #f, 2 do
+    if f[i + 1] ~= '' then
+      f[n + 1], f[n + 2] = f[i], f[i + 1]
       n = n + 2
     end
   end
-  emit(kind, S.id .. ':' .. kind .. ':' .. S.attempt, f, S.state ~= 'ended' and S.state ~= 'rejected')
+  emit(kind, S.id .. ':' .. kind .. ':' .. S.attempt, S.state ~= 'ended' and S.state ~= 'rejected', unpack(f, 1, n))
 end

@@ -5,9 +5,9 @@ local function standing(S)
     local endpoint = S.endpoint or call('HGET', P .. 'worker:' .. S.worker, 'endpoint') or ''
     return { EPOCH, REV, S.state, S.worker, endpoint, S.attempt, S.browser_version, S.playwright }
   elseif S.state == 'queued' then
-    if not S.class then ticket(S) end
+    ticket(S)
     local rank = call('ZRANK', P .. 'queue:' .. S.class, S.id) or 0
     return { EPOCH, REV, 'queued', int(rank + 1), int(S.waiting or call('ZCARD', P .. 'waiting')) }
   end
-  return { EPOCH, REV, S.state, call('HGET', P .. 'session:' .. S.id, 'reason') or '' }
+  return { EPOCH, REV, S.state, noted(S) }
 end

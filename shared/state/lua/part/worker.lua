@@ -1,28 +1,11 @@
 --@ health
--- The record of a worker, and where acquire looks for it.
-local function worker(id)
-  if id == '' then return nil end
-  local v = call('HMGET', P .. 'worker:' .. id, 'state', 'flavour', 'slots', 'lifetime', 'endpoint', 'browser',
-    'browser_version', 'playwright')
-  if not v[1] then return nil end
-  return { id = id, state = v[1], flavour = v[2], slots = v[3], lifetime = v[4], endpoint = v[5], browser = v[6],
-    browser_version = v[7], playwright = v[8] }
-end
-
--- rank notes how much the least-loaded free worker of a flavour has to do, so that acquire need
--- not look at every flavour.
-local function rank(flavour)
-  local head = call('ZRANGE', P .. 'free:' .. flavour, '0', '0', 'WITHSCORES')
-  if head[1] then
-    call('ZADD', P .. 'least', head[2], flavour)
-  else
-    call('ZREM', P .. 'least', flavour)
-  end
-end
+-- Where acquire looks for a worker. P:free:<flavour> has those with capacity and their load. P:least has each flavour
+-- that has such, and a load that none of them is under: it goes down with them at once, and up when choose looks.
 
 -- withdraw takes a worker away from where acquire looks for it.
 local function withdraw(id, flavour)
-  if call('ZREM', P .. 'free:' .. flavour, id) == 1 then rank(flavour) end
+  local free = P .. 'free:' .. flavour
+  if call('ZREM', free, id) == 1 and call('EXISTS', free) == 0 then call('ZREM', P .. 'least', flavour) end
 end
 
 -- may_go tells whether a worker may come to the end of its lifetime: when no other one of its
@@ -42,7 +25,7 @@ end
 -- prolong has a worker serve on for another round of its slots.
 local function prolong(W, served)
   W.lifetime = int(math.max(served, tonumber(W.lifetime)) + W.slots)
-  call('HSET', P .. 'worker:' .. W.id, 'lifetime', W.lifetime)
+  draw(W)
   call('ZREM', P .. 'parting', W.id)
   changed(W.id)
 end
@@ -68,28 +51,25 @@ local function room(W, served)
   local load = call('SCARD', P .. 'held:' .. W.id)
   local capacity = W.slots - load
   if tonumber(W.lifetime) > 0 then
-    served = tonumber(served or call('ZSCORE', P .. 'served', W.id) or '0')
+    served = tonumber(served or call('GET', P .. 'served:' .. W.id) or '0')
     local left = W.lifetime - served
     if left < capacity and parts(W, served) then return left, load - 0.5 end
   end
   return capacity, load
 end
 
--- show puts a worker where acquire looks for it, or takes it away from there. eased says that
--- its load is less than when it was shown last, which cannot make another one the first.
-local function show(W, capacity, load, eased)
+-- show puts a worker where acquire looks for it, or takes it away from there. grown says that it was shown there
+-- with a smaller load.
+local function show(W, capacity, load, grown)
   if capacity <= 0 then
     withdraw(W.id, W.flavour)
-  elseif call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 then
-    if eased then
-      call('ZADD', P .. 'least', 'LT', load, W.flavour)
-    else
-      rank(W.flavour)
-    end
+  elseif call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 and not grown then
+    call('ZADD', P .. 'least', 'LT', load, W.flavour)
   end
 end
 
+-- offer shows what is left of a worker's capacity, to which served is given by who has just placed a session.
 local function offer(W, served)
   local capacity, load = room(W, served)
-  show(W, capacity, load)
+  show(W, capacity, load, served)
 end

@@ -28,7 +28,8 @@ local classes, found = call('HGETALL', P .. 'classes'), {}
 local want = {}
 for i = 1, #classes, 2 do
   local head = call('ZRANGE', P .. 'queue:' .. classes[i], 0, 0)[1]
-  local proxy = head and call('HGET', P .. 'session:' .. head, 'proxy')
+  local record = head and call('GET', P .. 'session:' .. head) or ''
+  local proxy = string.match(record, '^[^\n]*\n[^\n]*\n[^\n]*\n([^\n]*)\n')
   local till = proxy and call('ZSCORE', P .. 'proxies', proxy)
   if till and tonumber(till) > now then want[#want + 1] = cjson.decode(classes[i + 1]) end
 end

@@ -1,0 +1,38 @@
+package state
+
+import "strings"
+
+// recordLines are the fields of a session's record in Redis, one line each; the
+// scripts' part session writes them.
+var recordLines = []string{
+	"state", "worker", "attempt", "proxy", "queued_at", "assigned_at", "started_at", "browser", "browser_version", "playwright", "name", "labels",
+	"token", "client",
+}
+
+// RecordFields names what the text of a session's record says (keys.Pool.Session).
+// Which fields there are after the first fourteen depends on the state; a text that
+// is no record has none.
+func RecordFields(text string) map[string]string {
+	lines := strings.Split(text, "\n")
+	names := recordLines
+	switch Phase(lines[0]) {
+	case Queued, Assigned:
+		names = append(names[:len(names):len(names)], "seq", "class", "demand")
+	case Active:
+		names = append(names[:len(names):len(names)], "nonce", "beat")
+	case Ended, Rejected:
+		names = append(names[:len(names):len(names)], "reason", "ended_at")
+	default:
+	}
+	if len(lines) != len(names) {
+		return map[string]string{}
+	}
+	fields := make(map[string]string, len(names))
+	for i, name := range names {
+		fields[name] = lines[i]
+	}
+	return fields
+}
+
+// oneLine is what a client says of itself as it may stand in a record.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }
