@@ -33,6 +33,8 @@ if new_flavour and call('HLEN', P .. 'flavours') >= MAX_FLAVOURS then
   local faded = call('ZPOPMIN', P .. 'fading')
   if not faded[1] then return { EPOCH, REV, 'flavours', int(MAX_FLAVOURS) } end
   call('HDEL', P .. 'flavours', faded[1])
+  call('DEL', P .. 'fits')
+  revise()
 end
 
 if other and other ~= id then
@@ -58,7 +60,7 @@ if other and other ~= id then
 end
 
 local W = before or { id = id, state = ARGV[12], flavour = ARGV[3], slots = ARGV[10], lifetime = ARGV[11],
-  endpoint = endpoint, browser = ARGV[5], browser_version = ARGV[6], playwright = ARGV[7] }
+  endpoint = endpoint, browser = ARGV[5], browser_version = ARGV[6], playwright = ARGV[7], till = 0 }
 if new_flavour then
   call('HSET', P .. 'flavours', W.flavour, ARGV[4])
   call('DEL', P .. 'fits')

@@ -83,11 +83,13 @@ for _, id in ipairs(due(P .. 'proxies', LEASE, left)) do
   end
 end
 
-for _, flavour in ipairs(due(P .. 'fading', FADE, MAX_FLAVOURS)) do
+local faded = due(P .. 'fading', FADE, MAX_FLAVOURS)
+for _, flavour in ipairs(faded) do
   call('HDEL', P .. 'flavours', flavour)
   call('ZREM', P .. 'fading', flavour)
   call('DEL', P .. 'fits')
 end
+if faded[1] then revise() end
 give(freed)
 sweep()
 tidy()

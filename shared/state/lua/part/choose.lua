@@ -43,7 +43,7 @@ local function choose(list)
     if not best then return nil end
     local W = worker(best)
     -- A worker whose lease ran out comes back with its next heartbeat.
-    if W and alive(P .. 'workers', best) then return W end
+    if W and serves(W) then return W end
     withdraw(best, flavour)
   end
 end

@@ -7,7 +7,7 @@ local function dispatch(W)
   local capacity, held = room(W)
   local classes = (capacity > 0) and call('HGETALL', P .. 'classes') or {}
   if not classes[1] then return show(W, capacity, held) end
-  if not alive(P .. 'workers', W.id) then
+  if not serves(W) then
     -- It comes back with its next heartbeat.
     withdraw(W.id, W.flavour)
     return
@@ -43,14 +43,18 @@ local function dispatch(W)
       finish(S, 'proxy_lost')
       tell(S, 'ended', 'reason', 'proxy_lost')
     else
-      -- look sees to the class when this was the last one in it.
       unqueue(oldest.id, class)
       place(S, W)
       capacity, held = capacity - 1, held + 1
       tell(S, 'grant', 'worker', W.id, 'endpoint', W.endpoint, 'attempt', S.attempt, 'browser_version',
         W.browser_version, 'playwright', W.playwright)
     end
-    look(class)
+    -- Another one may be at the head of the class, or nobody in it.
+    if capacity > 0 then
+      look(class)
+    elseif call('EXISTS', P .. 'queue:' .. class) == 0 then
+      call('HDEL', P .. 'classes', class)
+    end
   end
   show(W, capacity, held)
 end

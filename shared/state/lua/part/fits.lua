@@ -2,9 +2,20 @@
 -- fits returns the flavours for a class of demand as ',a,b,' (',' when none does). A demand is
 -- a JSON object {browser, playwright, isolation, require}; an absent or empty field asks for
 -- nothing. The answer is kept: decoding fifty flavours would cost more than the rest of acquire.
+-- P:fits keeps it, and these what that says at one revision, since no flavour comes or goes without a new one.
+local lists, listed, lists_epoch, lists_rev = {}, 0, '', ''
 local function fits(class, demand)
-  local known = call('HGET', P .. 'fits', class)
+  if lists_rev ~= REV or lists_epoch ~= EPOCH or listed > 512 then
+    lists, listed, lists_epoch, lists_rev = {}, 0, EPOCH, REV
+  end
+  local known = lists[class]
   if known then return known end
+  listed = listed + 1
+  known = call('HGET', P .. 'fits', class)
+  if known then
+    lists[class] = known
+    return known
+  end
 
   local want, list = cjson.decode(demand), ','
   local function matches(flavour)
@@ -28,5 +39,6 @@ local function fits(class, demand)
   end
   if call('HLEN', P .. 'fits') >= 512 then call('DEL', P .. 'fits') end
   call('HSET', P .. 'fits', class, list)
+  lists[class] = list
   return list
 end

@@ -1,8 +1,13 @@
 --@ card
 -- What a worker is for placement, the revision of its last change, and the events that tell.
-local function changed(id)
+-- revise makes a new revision of the fleet.
+local function revise()
   REV = int(REV + 1)
   keep()
+end
+
+local function changed(id)
+  revise()
   call('ZADD', P .. 'changed', REV, id)
 end
 
