@@ -7,7 +7,7 @@
 -- reply {epoch, rev, 'ok', state of the worker, time in ms, sessions of the list that have ended ...}
 --       {epoch, rev, 'join'} when the pool does not know it, or not all of its sessions
 --       {epoch, rev, 'stale', last number}
-local W = worker(ARGV[1])
+local W = worker(ARGV[1], true)
 local number = tonumber(ARGV[2])
 if not W or not call('ZSCORE', P .. 'workers', W.id) then return { EPOCH, REV, 'join' } end
 local last = tonumber(call('ZSCORE', P .. 'beats', W.id) or '0')

@@ -18,7 +18,7 @@ local other = call('HGET', P .. 'endpoints', endpoint)
 if other and other ~= id and ARGV[15] == '1' and alive(P .. 'workers', other) then
   return { EPOCH, REV, 'replaced', other }
 end
-local before = worker(id)
+local before = worker(id, true)
 local last
 if before then
   last = tonumber(call('ZSCORE', P .. 'beats', id) or '-1')

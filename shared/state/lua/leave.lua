@@ -5,7 +5,7 @@
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number  4 '1' = force
 --       5 ended sessions to report (JSON as finish)
 -- reply {epoch, rev, 'left'} | {epoch, rev, 'held', count}
-local W = worker(ARGV[1])
+local W = worker(ARGV[1], true)
 local freed = report('worker', ARGV[1], ARGV[5])
 local held = call('SMEMBERS', P .. 'held:' .. ARGV[1])
 if #held > 0 and ARGV[4] ~= '1' then

@@ -5,7 +5,7 @@
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number
 -- reply {epoch, rev, 'retiring', sessions it still holds} | {epoch, rev, 'later', lifetime by now, 0 = off} |
 --       {epoch, rev, 'unknown'}
-local W = worker(ARGV[1])
+local W = worker(ARGV[1], true)
 if not W then return { EPOCH, REV, 'unknown' } end
 if W.state ~= 'retiring' then
   local lifetime, served = tonumber(W.lifetime), tonumber(call('GET', P .. 'served:' .. W.id) or '0')

@@ -12,12 +12,16 @@ local function draw(W, ...)
   call('HSET', P .. 'worker:' .. W.id, 'card', W.card, 'state', W.state, 'lifetime', W.lifetime, ...)
 end
 
--- worker returns what is known of a worker, or nil. Who changes it must draw it.
-local function worker(id)
+-- worker returns what is known of a worker, or nil. Who changes it must draw it. Calls by the worker itself
+-- look (sure), so that it learns with its next heartbeat when somebody has taken its record away.
+local function worker(id, sure)
   local W = cards[id]
-  if W and W.rev == REV and W.epoch == EPOCH then return W end
+  if W and W.rev == REV and W.epoch == EPOCH and not sure then return W end
   local card = id ~= '' and call('HGET', P .. 'worker:' .. id, 'card')
-  if not card then return nil end
+  if not card then
+    if W then cards[id], carded = nil, carded - 1 end
+    return nil
+  end
   if W and W.card == card then
     if W.epoch ~= EPOCH then W.till = 0 end
     W.rev, W.epoch = REV, EPOCH
