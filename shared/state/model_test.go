@@ -385,8 +385,14 @@ func (w *world) homeBeat(p *process) {
 				served: p.started, slots: p.Slots, lifetime: p.Lifetime, serving: map[string]bool{}}, func() {
 				reply, err := w.p.Join(ctx, state.JoinRequest{Worker: p.Worker, State: p.health(), Number: p.number, Served: p.started, Rejoin: true})
 				require.NoError(w.t, err)
-				if reply.Replaced != "" {
+				if reply.Replaced != "" || reply.FlavourLimit > 0 {
+					// It stops, which the proxies of its clients see.
 					p.dead = true
+					for _, c := range w.clients {
+						if s := w.last.hash["session:"+c.id]; s["state"] == "active" && s["worker"] == p.ID {
+							c.proxy.ends = append(c.proxy.ends, state.End{Session: c.id, Reason: "worker_closed"})
+						}
+					}
 				}
 			})
 			continue

@@ -42,7 +42,7 @@ func TestRedisUsersHaveWhatTheirProgramsCall(t *testing.T) {
 		"proxy": append([]string{
 			"get", "zrange", "zrangebyscore", "hgetall", "xread", "xdel", "psubscribe", "punsubscribe", "hset", "pexpire", "del",
 		}, connect...),
-		"worker": append([]string{"hmget"}, connect...),
+		"worker": append([]string{"get"}, connect...),
 	}
 	scripts := map[string][]string{
 		"proxy":  {"acquire", "cancel", "finish", "proxy_heartbeat", "reap", "reassign"},
