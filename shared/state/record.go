@@ -1,6 +1,9 @@
 package state
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // recordLines are the fields of a session's record in Redis, one line each; the
 // scripts' part session writes them.
@@ -17,11 +20,11 @@ func RecordFields(text string) map[string]string {
 	names := recordLines
 	switch Phase(lines[0]) {
 	case Queued, Assigned:
-		names = append(names[:len(names):len(names)], "seq", "class", "demand")
+		names = slices.Concat(names, []string{"seq", "class", "demand"})
 	case Active:
-		names = append(names[:len(names):len(names)], "nonce", "beat")
+		names = slices.Concat(names, []string{"nonce", "beat"})
 	case Ended, Rejected:
-		names = append(names[:len(names):len(names)], "reason", "ended_at")
+		names = slices.Concat(names, []string{"reason", "ended_at"})
 	default:
 	}
 	if len(lines) != len(names) {
