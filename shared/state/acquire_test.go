@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -293,4 +294,53 @@ func TestTheEndTellsWhatWentThroughASession(t *testing.T) {
 	require.Equal(t, e.At.Add(-time.Second), e.Happened)
 	require.True(t, e.Session.Started)
 	require.Equal(t, []int64{1 << 50, 2, 3, 4}, []int64{e.Session.BytesUp, e.Session.BytesDown, e.Session.MessagesUp, e.Session.MessagesDown})
+}
+
+// The least-loaded worker is found whatever P:least says that is not too much: it
+// is too low where a flavour's workers have been given sessions, and names a flavour
+// whose free workers Redis has lost.
+func TestLeastLoadedOfManyFlavours(t *testing.T) {
+	p := newPool(t)
+	p.forget()
+	load := map[string]int{} // by worker
+	for i := range 12 {
+		w := worker(fmt.Sprint("w", i), 30)
+		w.Playwright = fmt.Sprintf("1.%d.0", 40+i)
+		p.join(w)
+	}
+	r := request("")
+	r.Demand = chromium("")
+	ask := func(id string) {
+		r.Session = id
+		st := p.ask(r)
+		require.Equal(t, state.Assigned, st.Phase)
+		least := 1000
+		for i := range 12 {
+			least = min(least, load[fmt.Sprint("w", i)])
+		}
+		require.Equal(t, least, load[st.Grant.Worker], "%s of %v", st.Grant.Worker, load)
+		load[st.Grant.Worker]++
+	}
+	for i := range 9 { // nobody looks at all flavours meanwhile
+		one := request(fmt.Sprint("one", i))
+		one.Demand = chromium(fmt.Sprintf("1.%d", 40+i))
+		load[p.ask(one).Grant.Worker]++
+	}
+	for i := range 100 {
+		ask(fmt.Sprint("a", i))
+		if i%7 == 6 { // somewhere one ends
+			id := fmt.Sprint("a", i-3)
+			got, _, err := p.Record(ctx, id)
+			require.NoError(t, err)
+			p.cancel(id)
+			load[got.Worker]--
+		}
+	}
+	lost := worker("w0", 30)
+	lost.Playwright = "1.40.0"
+	require.NoError(t, p.do("ZADD", p.k.Least(), "0", lost.Flavour().Key()).Error())
+	require.NoError(t, p.do("DEL", p.k.Free(lost.Flavour().Key())).Error())
+	load["w0"] = 1000
+	ask("b")
+	require.ErrorIs(t, p.do("ZSCORE", p.k.Least(), lost.Flavour().Key()).Error(), rueidis.Nil)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -160,6 +161,31 @@ func TestCardOfAnother(t *testing.T) {
 		require.Equal(t, version, st.Grant.BrowserVersion)
 		require.Equal(t, w.Endpoint, st.Grant.Endpoint)
 		p.wipe()
+	}
+}
+
+// The databases of one Redis share their functions.
+func TestCardOfAnotherDatabase(t *testing.T) {
+	own := newOwn(t)
+	second, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{"127.0.0.1:" + own.port}, SelectDB: 1, DisableCache: true})
+	require.NoError(t, err)
+	t.Cleanup(second.Close)
+	p := openPool(t, own.client, options())
+	other, err := state.New(second, p.k, p.Options(), nil)
+	require.NoError(t, err)
+	stores := []*state.Store{p.Store, other}
+	for i, s := range stores {
+		w := worker("w1", 3)
+		w.BrowserVersion = fmt.Sprint(i)
+		_, err := s.Join(ctx, state.JoinRequest{Worker: w, State: state.Ready, Number: 1})
+		require.NoError(t, err)
+	}
+	for n := range 3 {
+		for i, s := range stores {
+			st, err := s.Acquire(ctx, request(fmt.Sprint("s", n)))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(i), st.Grant.BrowserVersion)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/playwright-distributed/playwright-distributed/shared/state"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
@@ -39,9 +40,9 @@ func (w *world) remains() []string {
 		case "held", "owned", "queue", "waiting", "leases", "classes", "token":
 			found = append(found, key)
 		case "session":
-			state, err := c.Do(ctx, c.B().Hget().Key(key).Field("state").Build()).ToString()
-			if err != nil || state != "ended" && state != "rejected" {
-				found = append(found, key+" "+state)
+			text, err := c.Do(ctx, c.B().Get().Key(key).Build()).ToString()
+			if phase := state.RecordFields(text)["state"]; err != nil || phase != "ended" && phase != "rejected" {
+				found = append(found, key+" "+phase)
 			}
 		}
 	}

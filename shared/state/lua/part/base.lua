@@ -8,6 +8,7 @@ local call, TIME, NOW, EPOCH, REV, RESUMED, CLOCK
 local skips -- how many tickets of dead proxies this call may still end on its way (dispatch)
 -- What P:head said last, as text; EPOCH, REV, RESUMED and CLOCK are what it means.
 local head
+
 -- int makes text of a whole number. Numbers of Redis TIME must not pass through tostring, which
 -- may lose digits. As an argument of a command a number needs nothing, but Redis writes it with
 -- all digits that it may have, which takes several times as long.

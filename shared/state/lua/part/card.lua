@@ -30,8 +30,8 @@ local function worker(id, sure)
   if not W then carded = carded + 1 end
   if carded > CARDS_KEPT then cards, carded = {}, 1 end
   local v = cmsgpack.unpack(card)
-  W = { id = id, card = card, rev = REV, epoch = EPOCH, till = 0, resumed = RESUMED, state = v[1], flavour = v[2], slots = v[3], lifetime = v[4], endpoint = v[5], browser = v[6],
-    browser_version = v[7], playwright = v[8] }
+  W = { id = id, card = card, rev = REV, epoch = EPOCH, till = 0, resumed = RESUMED, state = v[1], flavour = v[2],
+    slots = v[3], lifetime = v[4], endpoint = v[5], browser = v[6], browser_version = v[7], playwright = v[8] }
   cards[id] = W
   return W
 end
