@@ -117,6 +117,21 @@ func TestAcquireRefuses(t *testing.T) {
 		}
 		require.Empty(t, p.dump().under("session:"))
 	})
+	t.Run("no_match, since its flavour has faded", func(t *testing.T) {
+		p := newPool(t)
+		grown(p)
+		w1 := worker("w1", 1)
+		p.join(w1)
+		p.join(old)
+		p.acquire("s1")
+		p.cancel("s1")
+		p.leave("w1", state.RetireDrain, false)
+		require.Equal(t, state.Queued, p.acquire("s2").Phase, "its worker may come back")
+		p.expire(p.k.Fading(), w1.Flavour().Key())
+		p.reap(10)
+		require.Equal(t, "no_match", p.acquire("s3").Reason)
+		p.cancel("s2")
+	})
 	t.Run("no worker of that browser at all: it waits", func(t *testing.T) {
 		p := newPool(t)
 		grown(p)

@@ -301,6 +301,43 @@ func TestEndedRecordsAreBounded(t *testing.T) {
 		require.Len(t, d.under("session:"), 3)
 		require.Contains(t, d.zset["ended"], "s7")
 	})
+	t.Run("by less than before", func(t *testing.T) {
+		p := newPool(t, func(o *state.Options) { o.EndedMax = 30 })
+		p.join(worker("w1", 1))
+		end := func(id string) {
+			p.serve(id, "w1")
+			p.finish("w1", id)
+		}
+		for i := range 30 {
+			end(fmt.Sprint("s", i))
+		}
+		fewer := p.Options()
+		fewer.EndedMax = 3
+		var err error
+		p.Store, err = state.New(p.c, p.k, fewer, nil)
+		require.NoError(t, err)
+		end("s30")
+		end("s31")
+		require.Len(t, p.dump().zset["ended"], 3)
+	})
+	t.Run("many by count, about", func(t *testing.T) {
+		const most = 1001
+		p := newPool(t, func(o *state.Options) { o.EndedMax = most })
+		p.join(worker("w1", 1))
+		for i := range most + 200 {
+			id := fmt.Sprintf("%04x", i)
+			p.serve(id, "w1")
+			p.finish("w1", id)
+			if i%8 == 0 { // it looks after the bound
+				n, err := p.do("ZCARD", p.k.Ended()).ToInt64()
+				require.NoError(t, err)
+				require.LessOrEqual(t, n, int64(most))
+			}
+		}
+		d := p.dump()
+		require.InDelta(t, most, len(d.zset["ended"]), 8)
+		require.Len(t, d.under("session:"), len(d.zset["ended"]))
+	})
 	t.Run("by age", func(t *testing.T) {
 		p := newPool(t)
 		p.join(worker("w1", 1))
