@@ -20,20 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call repeats what a signal interrupted.
-func call(number uintptr, a, b, c, d uintptr) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall6(number, a, b, c, d, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return -1, errno
-		}
-	}
-}
-
 // Receive reads from a socket.
 func Receive(fd int, p []byte) (int, error) {
 	return transfer(unix.SYS_RECVFROM, fd, p, unix.MSG_DONTWAIT)
@@ -49,11 +35,22 @@ func Send(fd int, p []byte, more bool) (int, error) {
 	return transfer(unix.SYS_SENDTO, fd, p, flags)
 }
 
+// transfer, like all that hands a pointer over here, makes a number of it only in the arguments of the call itself:
+// just there the compiler keeps what it points to alive and in its place (https://pkg.go.dev/unsafe#Pointer).
 func transfer(number uintptr, fd int, p []byte, flags uintptr) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	return call(number, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags) //nolint:gosec // a buffer for the kernel
+	for {
+		n, _, errno := unix.RawSyscall6(number, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0) //nolint:gosec // a buffer for the kernel
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return -1, errno
+		}
+	}
 }
 
 // Close closes a socket. Unlike the others it is not called again after a signal: the
@@ -67,8 +64,10 @@ func Close(fd int) error {
 
 // Shutdown is shutdown(2).
 func Shutdown(fd, how int) error {
-	_, err := call(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0, 0)
-	return err
+	if _, _, errno := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // Connect begins to connect a TCP socket of the address's family, which must not
@@ -100,8 +99,12 @@ func networkOrder(port uint16) uint16 {
 func Poll(fd int, events int16) bool {
 	fds := unix.PollFd{Fd: int32(fd), Events: events} //nolint:gosec // descriptors fit
 	var now unix.Timespec
-	n, err := call(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), 1, uintptr(unsafe.Pointer(&now)), 0) //nolint:gosec // for the kernel
-	return err == nil && n > 0
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0) //nolint:gosec // for the kernel
+		if errno != unix.EINTR {
+			return errno == 0 && n > 0
+		}
+	}
 }
 
 // Set sets an option of a socket to a number.

@@ -83,8 +83,12 @@ func TestLongFrameToNobody(t *testing.T) {
 				defer close(done)
 				_ = newSource(crc32.NewIEEE()).send(sender, hugeMessage)
 			}()
-			require.Eventually(t, func() bool { return s.BlockedFrom(from) && g.relay.Pipes() > 0 }, patience, time.Millisecond)
-			require.Equal(t, 1, g.relay.Pipes())
+			pipes := 0 // while it is stuck, which ends by itself when it has stalled
+			require.Eventually(t, func() bool {
+				pipes = g.relay.Pipes()
+				return s.BlockedFrom(from) && pipes > 0
+			}, patience, time.Millisecond)
+			require.Equal(t, 1, pipes)
 			end(s)
 			s.ended()
 			receive(t, done)
