@@ -65,6 +65,7 @@ type Gate struct {
 	slots   chan struct{}
 	proxies acquaintances
 	spare   spare
+	doubt   doubt
 
 	listener net.Listener
 	tasks    sync.WaitGroup
@@ -78,7 +79,7 @@ type Gate struct {
 
 // New makes a gate that does not listen yet.
 func New(o Options, b Browser, p Pool) *Gate {
-	g := &Gate{o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{}}
+	g := &Gate{o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{}, doubt: doubt{lasts: doubtTime}}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	return g
 }

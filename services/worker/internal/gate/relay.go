@@ -50,6 +50,7 @@ type relay struct {
 	stall          time.Duration
 
 	cause  atomic.Pointer[string] // the first thing that ended the session
+	gone   func()                 // called when that is the server, before the client can know; may be nil
 	ending atomic.Pointer[Ending] // set when the worker ends it
 	cutter atomic.Pointer[time.Timer]
 
@@ -117,7 +118,11 @@ func (r *relay) end(e Ending) {
 
 var past = time.Unix(1, 0)
 
-func (r *relay) because(cause string) { r.cause.CompareAndSwap(nil, &cause) }
+func (r *relay) because(cause string) {
+	if r.cause.CompareAndSwap(nil, &cause) && cause == serverGone && r.gone != nil {
+		r.gone()
+	}
+}
 
 // cut ends both directions at once.
 func (r *relay) cut() {

@@ -87,7 +87,16 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 		return nil, err
 	}
 	server := s.socket
+	over := g.browser.Over(s.endpoint.Generation)
+	g.doubt.wait(ctx, over)
+	select {
+	case <-over:
+		_ = server.Close()
+		return nil, refusal.New(refusal.BrowserDown, "")
+	default:
+	}
 	r := newRelay(client, server, g.o.Stall, g.o.Metrics)
+	r.gone = g.doubt.arise
 	r.watch(g.o.Guard, g.refusals(q.session.Session))
 	if err := g.claim(ctx, q, r); err != nil {
 		_ = server.Close()
