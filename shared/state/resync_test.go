@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
@@ -22,9 +23,15 @@ type own struct {
 
 func newOwn(t *testing.T) own {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	// Below the ports of connections, of which there may be few left.
+	var port string
+	var l net.Listener
+	var err error
+	for l == nil {
+		port = strconv.Itoa(20_000 + rand.IntN(12_000))
+		l, err = net.Listen("tcp", "127.0.0.1:"+port)
+		require.NoError(t, t.Context().Err())
+	}
 	require.NoError(t, l.Close())
 	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir(),
 		"--repl-diskless-sync-delay", "0")

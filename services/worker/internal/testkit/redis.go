@@ -3,6 +3,7 @@ package testkit
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,22 +40,31 @@ type Redis struct {
 // StartRedis starts a server that keeps nothing on disk.
 func StartRedis(t testing.TB) *Redis {
 	t.Helper()
-	r := &Redis{t: t, port: freePort(t), dir: t.TempDir()}
+	r := &Redis{t: t, port: FreePort(t), dir: t.TempDir()}
 	t.Cleanup(r.Kill)
 	r.Start()
 	return r
 }
 
-func freePort(t testing.TB) string {
+// FreePort is one that nobody listens on, and that is not returned again. It lies below those that the kernel gives
+// to connections: of these there may be few left, after a test of many connections.
+func FreePort(t testing.TB) string {
 	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		p := 20_000 + rand.IntN(12_000) //nolint:gosec // a port
+		if _, given := ports.LoadOrStore(p, true); given {
+			continue
+		}
+		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(p)); err == nil {
+			_ = l.Close()
+			return strconv.Itoa(p)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port between 20000 and 32000")
+	return ""
 }
+
+var ports sync.Map
 
 // URL is the server's address.
 func (r *Redis) URL() string { return "redis://127.0.0.1:" + r.port }
