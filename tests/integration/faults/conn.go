@@ -7,7 +7,10 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // conn is one connection over a link.
@@ -65,6 +68,17 @@ func (c *conn) reset() {
 	delete(c.link.conns, c)
 }
 
+// aborting makes connections that a close resets. One that is reset while it is being
+// made is closed by the dialer, and its target, which may have accepted it, would see
+// a proper end.
+var aborting = net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+	return errors.Join(err, failed)
+}}
+
 func abort(c *net.TCPConn) {
 	_ = c.SetLinger(0) // a reset and no proper end
 	_ = c.Close()
@@ -72,13 +86,15 @@ func abort(c *net.TCPConn) {
 
 // run connects to the target and carries bytes until both directions are over.
 func (c *conn) run(address string) {
-	raw, err := new(net.Dialer).DialContext(c.context, "tcp4", address)
+	raw, err := aborting.DialContext(c.context, "tcp4", address)
 	l := c.link
 	l.mu.Lock()
 	if err == nil {
 		c.target = raw.(*net.TCPConn)
 		if c.over {
 			abort(c.target)
+		} else {
+			_ = c.target.SetLinger(-1)
 		}
 	} else {
 		c.reset()
@@ -132,7 +148,8 @@ func (c *conn) carry(d direction, from, to *net.TCPConn) {
 		}
 		select {
 		case p := <-way:
-			if !c.deliver(d, p, to) {
+			// The end of a stream that a reset has closed must not look like a proper one to the other side.
+			if c.context.Err() != nil || !c.deliver(d, p, to) {
 				return
 			}
 		case <-changed:
