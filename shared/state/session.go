@@ -3,6 +3,8 @@ package state
 import (
 	"context"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -164,28 +166,27 @@ func (s *Store) Cancel(ctx context.Context, session, proxy, reason string) (Phas
 	return Phase(got.at(0)), err
 }
 
-// record is an end as the scripts read it. Counts are text, because Lua's numbers
-// are exact to 2^53 only and cost more.
-type record struct {
-	Session      string `json:"session"`
-	Reason       string `json:"reason"`
-	Age          int64  `json:"age"`
-	BytesUp      uint64 `json:"bytes_up,string"`
-	BytesDown    uint64 `json:"bytes_down,string"`
-	MessagesUp   uint64 `json:"messages_up,string"`
-	MessagesDown uint64 `json:"messages_down,string"`
-	Sent         int64  `json:"sent,omitempty"` // ms by the clock of Redis, where it is known
-}
+// lineBreaks must not be in what the scripts read line by line.
+var lineBreaks = strings.NewReplacer("\n", " ")
 
+// ends are sessions' ends as the scripts read them: eight lines for each.
 func (s *Store) ends(ends []End) string {
 	if len(ends) == 0 {
 		return ""
 	}
-	sent := s.clock.now()
-	list := make([]record, len(ends))
-	for i, e := range ends {
-		list[i] = record{e.Session, e.Reason, e.Ago.Milliseconds(), e.BytesUp, e.BytesDown, e.MessagesUp, e.MessagesDown, sent}
+	sent := "" // ms by the clock of Redis, where it is known
+	if at := s.clock.now(); at != 0 {
+		sent = i64(at)
 	}
-	b, _ := json.Marshal(list)
+	b := make([]byte, 0, 128*len(ends))
+	for _, e := range ends {
+		b = append(append(b, lineBreaks.Replace(e.Session)...), '\n')
+		b = append(append(b, lineBreaks.Replace(e.Reason)...), '\n')
+		b = append(strconv.AppendInt(b, e.Ago.Milliseconds(), 10), '\n')
+		for _, count := range [...]uint64{e.BytesUp, e.BytesDown, e.MessagesUp, e.MessagesDown} {
+			b = append(strconv.AppendUint(b, count, 10), '\n')
+		}
+		b = append(append(b, sent...), '\n')
+	}
 	return string(b)
 }

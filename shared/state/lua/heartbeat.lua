@@ -3,7 +3,7 @@
 -- numbered snapshots: number n ends only active sessions that started under a lower number and
 -- are not in its list; an assigned one it does not touch.
 -- ARGV  1 worker  2 number  3 state: ready|unhealthy|retiring  4 reason for sessions that are missing
---       5 active sessions (JSON array of ids)  6 ended sessions to report (JSON as finish)
+--       5 active sessions (JSON array of ids)  6 ends (as report reads them)
 -- reply {epoch, rev, 'ok', state of the worker, time in ms, sessions of the list that have ended ...}
 --       {epoch, rev, 'join'} when the pool does not know it, or not all of its sessions
 --       {epoch, rev, 'stale', last number}

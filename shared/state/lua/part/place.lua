@@ -9,7 +9,8 @@ local function place(S, W)
   local served = call('INCR', P .. 'served:' .. W.id)
   call('ZADD', P .. 'leases', int(NOW + START_LEASE), S.id)
   charge(S, '0')
-  record(S)
+  local text = record(S)
   session_event('session.assigned', S, 'queued_ms', span(S.queued_at, TIME))
+  recall(S, text)
   return served
 end
