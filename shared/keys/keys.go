@@ -94,8 +94,8 @@ func (p Pool) Owned(proxy string) string { return p.prefix + "owned:" + proxy }
 // or may still start. Written by scripts; goes with the worker.
 func (p Pool) Served(worker string) string { return p.prefix + "served:" + worker }
 
-// Left is a string: the number of the last heartbeat of a worker that has left
-// or is lost, so that a join which is still on its way does not bring it back.
+// Left is a string: the number of the last heartbeat of a worker that is lost, or the
+// largest number there is for one that has left for good, so that a join which is still on its way does not bring it back.
 // Expires after two minutes.
 func (p Pool) Left(worker string) string { return p.prefix + "left:" + worker }
 
@@ -110,7 +110,7 @@ func (p Pool) Parting() string { return p.prefix + "parting" }
 
 // Owing is a set: workers with a free slot that clients have a claim on who wait
 // behind many of a dead proxy's. Written by scripts that dispatch, which keep
-// such a worker out of Free; emptied by reap.
+// such a worker out of Free; emptied by reap and by the heartbeats of proxies.
 func (p Pool) Owing() string { return p.prefix + "owing" }
 
 // Recycling is a zset: "flavour|endpoint" → until when (ms) the pool counts on
@@ -141,8 +141,9 @@ func (p Pool) Fits() string { return p.prefix + "fits" }
 // load. Written by scripts.
 func (p Pool) Free(flavour string) string { return p.prefix + "free:" + flavour }
 
-// Least maps each flavour that has a free worker to the load of its least-loaded one. Zset.
-// Written by whatever changes free; read by acquire and reassign. Goes with the free workers.
+// Least maps each flavour that has a free worker to a load that none of its free workers is under. Zset.
+// Written by whatever changes free, and corrected by acquire and reassign, which read it. Goes with the
+// free workers.
 func (p Pool) Least() string { return p.prefix + "least" }
 
 // Session is a string: one session's record, a line for each field (see

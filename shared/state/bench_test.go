@@ -30,29 +30,21 @@ func BenchmarkHeartbeat(b *testing.B) {
 	}
 	b.StopTimer()
 	after := p.cost()
-	b.ReportMetric((after.server-before.server)/float64(b.N), "redis-µs/op")
-	b.ReportMetric((after.scripts-before.scripts)/float64(b.N), "script-µs/op")
+	b.ReportMetric((after-before)/float64(b.N), "redis-µs/op")
 }
 
-// cost is CPU time of Redis so far, in µs.
-type cost struct{ server, scripts float64 }
+var cpuTime = regexp.MustCompile(`(?m)^used_cpu_(?:user|sys):([0-9.]+)`)
 
-var (
-	cpuTime    = regexp.MustCompile(`(?m)^used_cpu_(?:user|sys):([0-9.]+)`)
-	scriptTime = regexp.MustCompile(`(?m)^cmdstat_fcall:calls=\d+,usec=(\d+)`)
-)
-
-func (p *pool) cost() cost {
+// cost is the CPU time of Redis so far, in µs.
+func (p *pool) cost() float64 {
 	p.t.Helper()
-	sum := func(section string, pattern *regexp.Regexp) (n float64) {
-		text, err := p.do("INFO", section).ToString()
+	text, err := p.do("INFO", "cpu").ToString()
+	require.NoError(p.t, err)
+	var seconds float64
+	for _, m := range cpuTime.FindAllStringSubmatch(text, -1) {
+		v, err := strconv.ParseFloat(m[1], 64)
 		require.NoError(p.t, err)
-		for _, m := range pattern.FindAllStringSubmatch(text, -1) {
-			v, err := strconv.ParseFloat(m[1], 64)
-			require.NoError(p.t, err)
-			n += v
-		}
-		return n
+		seconds += v
 	}
-	return cost{1e6 * sum("cpu", cpuTime), sum("commandstats", scriptTime)}
+	return 1e6 * seconds
 }

@@ -65,31 +65,35 @@ func TestManyPlacedSessionsStart(t *testing.T) {
 	}
 }
 
-// What the scripts know of P:least they know from what they wrote themselves: it
-// may say more after another Redis had the pool, as when a failover was taken back.
-func TestLeastAfterAnotherRedis(t *testing.T) {
+// Proxies and workers of different settings have scripts of their own, which keep
+// what they keep apart from each other, in one pool.
+func TestScriptsOfTwoSettings(t *testing.T) {
 	p := newPool(t)
-	p.forget()
-	for i, id := range []string{"w1", "w2"} {
-		w := worker(id, 10)
+	other, err := state.New(conn, p.k, options(func(o *state.Options) { o.EndedMax = 77 }), nil)
+	require.NoError(t, err)
+	require.NotEqual(t, p.Library(), other.Library())
+	for i := range 2 {
+		w := worker(fmt.Sprint("w", i), 1)
 		w.Playwright = fmt.Sprintf("1.%d.0", 40+i)
 		p.join(w)
 	}
-	r := request("a")
-	r.Demand = chromium("1.40")
-	require.Equal(t, "w1", p.ask(r).Grant.Worker)
-	require.Equal(t, state.StartOK, p.start("a", "w1", 1))
-	flavours, err := p.do("ZRANGE", p.k.Least(), "0", "-1").AsStrSlice()
-	require.NoError(t, err)
-	for _, f := range flavours {
-		require.NoError(t, p.do("ZADD", p.k.Least(), "7", f).Error())
+	r := request("")
+	for i := range 20 {
+		var grants []state.Grant
+		// One asks for a version and takes the last slot of a flavour, the other for any.
+		for k, demand := range []state.Demand{chromium(fmt.Sprintf("1.%d", 40+i%2)), chromium("")} {
+			r.Session, r.Demand = fmt.Sprint("s", i, "-", k), demand
+			st, err := []*state.Store{other, p.Store}[(i/2+k)%2].Acquire(ctx, r)
+			require.NoError(t, err)
+			require.Equal(t, state.Assigned, st.Phase, "nobody waits beside a free slot (I4)")
+			grants = append(grants, st.Grant)
+		}
+		for k, g := range grants {
+			require.Equal(t, state.StartOK, p.start(g.Session, g.Worker, g.Attempt))
+			require.NoError(t, []*state.Store{p.Store, other}[(i+k)%2].Finish(ctx, state.SideWorker, g.Worker, state.End{Session: g.Session, Reason: "client_closed"}))
+		}
+		p.check()
 	}
-	p.head("resumed", "1")
-	p.finish("w1", "a")
-	low, err := p.do("ZRANGE", p.k.Least(), "0", "0", "WITHSCORES").AsZScores()
-	require.NoError(t, err)
-	require.Len(t, low, 1)
-	require.Zero(t, low[0].Score, "w1 has nothing to do")
 }
 
 // A flavour whose free workers Redis lost is there again with the first of them.

@@ -125,10 +125,10 @@ func (s *Store) Start(ctx context.Context, session, worker string, attempt int, 
 
 // Counts is what went through a session. Up is from client to browser.
 type Counts struct {
-	BytesUp      uint64 `json:"bytes_up"`
-	BytesDown    uint64 `json:"bytes_down"`
-	MessagesUp   uint64 `json:"messages_up"`
-	MessagesDown uint64 `json:"messages_down"`
+	BytesUp      uint64
+	BytesDown    uint64
+	MessagesUp   uint64
+	MessagesDown uint64
 }
 
 // End tells how an active session ended.

@@ -3,7 +3,7 @@
 -- worker's own deadline has passed (force), which ends what is active. What is assigned then
 -- is moved by its proxy, whose dial fails.
 -- ARGV  1 worker  2 reason: lifetime|drain|memory  3 heartbeat number  4 '1' = force
---       5 ended sessions to report (JSON as finish)
+--       5 ends (as report reads them)
 -- reply {epoch, rev, 'left'} | {epoch, rev, 'held', count}
 local W = worker(ARGV[1], true)
 local freed = report('worker', ARGV[1], ARGV[5])

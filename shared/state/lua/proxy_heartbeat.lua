@@ -1,7 +1,7 @@
 --@ report sweep tidy deadline
 -- proxy_heartbeat renews a proxy's lease, ends what it saw ending in case its worker could not
 -- say so, and tells when the next deadline of the pool comes.
--- ARGV  1 proxy  2 ended sessions (JSON as finish)  3 time of the reply that said 'new' last, once it has heeded that, else ''
+-- ARGV  1 proxy  2 ends (as report reads them)  3 time of the reply that said 'new' last, once it has heeded that, else ''
 -- reply {epoch, rev, 'known'|'new', ms until the next deadline, -1 when there is none, time in ms}
 --       'new' also for one that was away for longer than its lease: its tickets may be gone
 -- Who was told so may not have heard it. It is new until it names the reply that said so; the

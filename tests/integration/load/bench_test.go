@@ -2,6 +2,7 @@ package load_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,34 +71,64 @@ func roundTime(tb testing.TB) time.Duration {
 // figures are measured values by their names.
 type figures map[string]float64
 
+// series are the figures of several rounds, in order.
+type series map[string][]float64
+
+func (s series) add(round figures) {
+	for name, v := range round {
+		s[name] = append(s[name], v)
+	}
+}
+
+func (s series) medians() figures {
+	f := figures{}
+	for name, values := range s {
+		f[name] = median(values)
+	}
+	return f
+}
+
 // alternate measures A, B, A, B, … and returns the medians of each.
 func alternate(tb testing.TB, targets []target, measure func(target) figures) []figures {
 	tb.Helper()
-	all := make([]map[string][]float64, len(targets))
-	for i := range all {
-		all[i] = map[string][]float64{}
-	}
-	for range rounds(tb) {
+	all := make([]series, len(targets))
+	for round := range rounds(tb) {
 		for i, t := range targets {
-			for name, v := range measure(t) {
-				all[i][name] = append(all[i][name], v)
+			if round == 0 {
+				all[i] = series{}
 			}
+			all[i].add(measure(t))
 		}
 	}
 	medians := make([]figures, len(targets))
 	for i := range all {
-		medians[i] = figures{}
-		for name, values := range all[i] {
-			medians[i][name] = median(values)
-		}
+		medians[i] = all[i].medians()
 	}
 	return medians
 }
 
 func median(values []float64) float64 {
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// interval tells how far the ratio of a's median to b's may be off (95 %, bootstrap).
+// What has the same index was measured one after the other, so it is drawn together.
+func interval(a, b []float64) (low, high float64) {
+	const draws = 10_000
+	random := rand.New(rand.NewPCG(1, 2)) // the same values give the same interval
+	ratios := make([]float64, draws)
+	inA, inB := make([]float64, len(a)), make([]float64, len(a))
+	for i := range ratios {
+		for k := range a {
+			j := random.IntN(len(a))
+			inA[k], inB[k] = a[j], b[j]
+		}
+		ratios[i] = median(inA) / median(inB)
+	}
+	slices.Sort(ratios)
+	return ratios[draws/40], ratios[draws-1-draws/40]
 }
 
 // row is a line of a table: a figure of ours beside the other's.

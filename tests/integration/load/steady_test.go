@@ -2,8 +2,6 @@ package load_test
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -63,7 +61,7 @@ func benchSteady(t *testing.T) {
 	table("Steady: clients on 5 slots of a real worker, session after session", names, all,
 		row{"sessions/s", "%.2f", "≥ 0.97"}, row{"refused", "%.0f", "nobody"},
 		row{"CPU of the machine, ms per session", "%.0f", ""}, row{"idle, %", "%.1f", ""})
-	low, high := interval(sides[0].Turns, sides[1].Turns)
+	low, high := interval(seconds(sides[1].Turns), seconds(sides[0].Turns))
 	fmt.Printf("The ratio of sessions/s is between %.2f and %.2f (95 %% bootstrap interval, %d turns of %d sessions each).\n",
 		low, high, len(sides[0].Turns), sessions)
 	waited, found := r.handedOver(t)
@@ -88,24 +86,6 @@ func seconds(turns []turn) []float64 {
 		all[i] = t.Seconds
 	}
 	return all
-}
-
-// interval tells how far the ratio of a's sessions/s to b's may be off. Turns of
-// the same number were next to each other, so they are drawn together.
-func interval(a, b []turn) (low, high float64) {
-	const draws = 10_000
-	random := rand.New(rand.NewPCG(1, 2)) // the same turns give the same interval
-	ratios := make([]float64, draws)
-	inA, inB := make([]turn, len(a)), make([]turn, len(a))
-	for i := range ratios {
-		for k := range a {
-			j := random.IntN(len(a))
-			inA[k], inB[k] = a[j], b[j]
-		}
-		ratios[i] = median(seconds(inB)) / median(seconds(inA))
-	}
-	slices.Sort(ratios)
-	return ratios[draws/40], ratios[draws-1-draws/40]
 }
 
 // handedOver reads from the log how long it took from a session's end to the start

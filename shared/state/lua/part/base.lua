@@ -8,9 +8,6 @@ local call, TIME, NOW, EPOCH, REV, RESUMED, CLOCK
 local skips -- how many tickets of dead proxies this call may still end on its way (dispatch)
 -- What P:head said last, as text; EPOCH, REV, RESUMED and CLOCK are what it means.
 local head
--- How often P:head said what no call here had left there. Another Redis may have had the pool in between, so what
--- is kept of keys that change without a revision is good for one of these only.
-local turn = 0
 
 -- int makes text of a whole number. Numbers of Redis TIME must not pass through tostring, which
 -- may lose digits. As an argument of a command a number needs nothing, but Redis writes it with
@@ -47,7 +44,6 @@ end
 -- foreign learns what P:head says now. It returns the version of another release whose pool this is: two
 -- whose scripts differ must not write into one pool.
 local function foreign(seen)
-  turn = turn + 1
   if not seen then
     -- Releases of before P:head know their pools by this key.
     local schema = call('GET', P .. 'schema')

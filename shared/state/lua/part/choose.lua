@@ -17,11 +17,9 @@ local function first(list)
         local is = head[1] and tonumber(head[2])
         if not is then
           gone[#gone + 1] = some[i]
-          lows[some[i]] = nil
         elseif is > noted then
           found[#found + 1] = head[2]
           found[#found + 1] = some[i]
-          lows[some[i]] = nil
         end
         if is and (not load or is < load) then best, flavour, load = head[1], some[i], is end
       end

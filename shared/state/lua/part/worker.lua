@@ -2,25 +2,10 @@
 -- Where acquire looks for a worker. P:free:<flavour> has those with capacity and their load. P:least has each flavour
 -- that has such, and a load that none of them is under: it goes down with them at once, and up when choose looks.
 
--- For each flavour a load that P:least does not say more than. Most ends need not lower it.
-local lows, lows_turn = {}, 0
-
--- lower has P:least say no more than load for a flavour.
-local function lower(flavour, load)
-  if lows_turn ~= turn then lows, lows_turn = {}, turn end
-  local low = lows[flavour]
-  if low and low <= load then return end
-  call('ZADD', P .. 'least', 'LT', load, flavour)
-  lows[flavour] = load
-end
-
 -- withdraw takes a worker away from where acquire looks for it.
 local function withdraw(id, flavour)
   local free = P .. 'free:' .. flavour
-  if call('ZREM', free, id) == 1 and call('EXISTS', free) == 0 then
-    lows[flavour] = nil
-    call('ZREM', P .. 'least', flavour)
-  end
+  if call('ZREM', free, id) == 1 and call('EXISTS', free) == 0 then call('ZREM', P .. 'least', flavour) end
 end
 
 -- may_go tells whether a worker may come to the end of its lifetime: when no other one of its
@@ -79,7 +64,7 @@ local function show(W, capacity, load, grown)
   if capacity <= 0 then
     withdraw(W.id, W.flavour)
   elseif call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 and not grown then
-    lower(W.flavour, load)
+    call('ZADD', P .. 'least', 'LT', load, W.flavour)
   end
 end
 
