@@ -1,0 +1,162 @@
+package compose_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
+)
+
+// notPassed are the settings that the compose file does not hand on, and why.
+var notPassed = map[string]string{
+	"admin.token":      "the admin ports are on loopback and on a Unix socket",
+	"admin.token_file": "the same",
+	"admin.insecure":   "the same",
+	"listen":           "a port of the container's own; PWDIST_PORT is where it is published",
+	"handover.socket":  "it is for two proxies on one machine, and a container has one",
+	"playwright.dir":   "the image has it in one place",
+	"playwright.node":  "the same",
+	"browser.headless": "there is no screen",
+}
+
+// elsewhere are those that are set where the file does not show it.
+var elsewhere = map[string]string{
+	"admin.listen": "the worker's is in its image",
+}
+
+// Whatever a service can be told, the compose file hands on, but for what makes
+// no sense in a container.
+func TestSettingsArePassed(t *testing.T) {
+	var file struct {
+		Services map[string]struct {
+			Environment map[string]any
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(read(t, "deploy/compose/compose.yaml"), &file))
+	setting := regexp.MustCompile(`(?m)^  (?:--)?([a-z_.]+)[= ].*\n(?:      .*\n)*?      env ([A-Z_, ]+)`)
+	left := maps.Clone(notPassed)
+	for _, service := range []string{"proxy", "worker"} {
+		help, err := output(exec.Command(harness.Binary(t, "pwdist-"+service), "--help"))
+		require.NoError(t, err)
+		known := map[string]bool{}
+		found := setting.FindAllStringSubmatch(help, -1)
+		require.Len(t, found, strings.Count(help, "\n      env "), "settings are missing among those found in --help")
+		for _, s := range found {
+			key, names := s[1], strings.Split(s[2], ", ")
+			passed := false
+			for _, name := range names {
+				known[name] = true
+				if _, ok := file.Services[service].Environment[name]; ok {
+					passed = true
+				}
+			}
+			switch {
+			case notPassed[key] != "":
+				require.False(t, passed, "%s of the %s is passed by now", key, service)
+				delete(left, key)
+			case elsewhere[key] == "":
+				require.True(t, passed, "deploy/compose/compose.yaml does not pass %s (%s) to the %s", key, s[2], service)
+			}
+		}
+		for name := range file.Services[service].Environment {
+			require.True(t, known[name], "%s is no setting of the %s", name, service)
+		}
+	}
+	require.Empty(t, left, "there are no such settings")
+}
+
+// configured is what docker compose makes of the file, from the repository's
+// root, with these variables.
+type configured struct {
+	Services map[string]struct{ Environment map[string]*string }
+	Secrets  map[string]struct{ File string }
+}
+
+func configure(t *testing.T, env ...string) configured {
+	t.Helper()
+	if exec.Command("docker", "compose", "version").Run() != nil {
+		require.Empty(t, os.Getenv("PWDIST_TEST_COMPOSE"), "docker compose version does not work")
+		t.Skip("needs docker compose, but no engine")
+	}
+	cmd := exec.Command("docker", "compose", "config", "--format", "json")
+	cmd.Dir, cmd.Env = harness.Root(), append(clean(os.Environ()), env...)
+	text, err := output(cmd)
+	require.NoError(t, err)
+	var c configured
+	require.NoError(t, json.Unmarshal([]byte(text), &c))
+	return c
+}
+
+// environment is what a container gets: of variables without a value, those
+// that are set.
+func (c configured) environment(service string) []string {
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(c.Services[service].Environment)) {
+		if value := c.Services[service].Environment[name]; value != nil {
+			env = append(env, name+"="+*value)
+		}
+	}
+	return env
+}
+
+// inForce are the settings that a service sees with what its container gets.
+func (c configured) inForce(t *testing.T, service string) string {
+	t.Helper()
+	cmd := exec.Command(harness.Binary(t, "pwdist-"+service), "--print-config")
+	cmd.Env = c.environment(service)
+	text, err := output(cmd)
+	require.NoError(t, err)
+	return text
+}
+
+// The command by which the docs name a file of tokens finds that file.
+func TestTokensFileOfTheDocs(t *testing.T) {
+	command := regexp.MustCompile("`PWDIST_TOKENS_FILE=(\\S+) docker compose up -d`").FindSubmatch(read(t, "docs/credentials.md"))
+	require.NotNil(t, command)
+	shell := exec.Command("sh", "-c", "printf %s "+string(command[1]))
+	shell.Dir = harness.Root()
+	path, err := output(shell)
+	require.NoError(t, err)
+
+	c := configure(t, "PWDIST_TOKENS_FILE="+path)
+	require.Equal(t, filepath.Join(harness.Root(), "tokens.yaml"), c.Secrets["tokens"].File)
+	require.Contains(t, c.environment("proxy"), "PWDIST_TOKENS__FILE=/run/secrets/tokens")
+}
+
+// What is set in the shell arrives, and what is empty there is the default.
+func TestSettingsArrive(t *testing.T) {
+	names := []string{"PWDIST_GUARD__CDP", "PWDIST_EGRESS__DENY", "PWDIST_BROWSER__MEMORY_LIMIT", "PWDIST_BROWSER__PROBE_INTERVAL", "PWDIST_RELAY__STALL"}
+	with := func(values ...string) configured {
+		var env []string
+		for i, name := range names {
+			if i < len(values) {
+				env = append(env, name+"="+values[i])
+			}
+		}
+		return configure(t, env...)
+	}
+	set := with("refuse", "ads.example,192.0.2.0/24", "2GiB", "90s", "77s")
+	worker := set.inForce(t, "worker")
+	require.Regexp(t, `cdp: refuse # PWDIST_GUARD__CDP`, worker)
+	require.Regexp(t, `memory_limit: 2GiB # PWDIST_BROWSER__MEMORY_LIMIT`, worker)
+	require.Regexp(t, `probe_interval: 1m30s # PWDIST_BROWSER__PROBE_INTERVAL`, worker)
+	for _, service := range []string{"proxy", "worker"} {
+		require.Regexp(t, `stall: 1m17s # PWDIST_RELAY__STALL`, set.inForce(t, service))
+	}
+	require.Contains(t, set.environment("worker"), "PWDIST_EGRESS__DENY=redis,proxy,worker,ads.example,192.0.2.0/24")
+
+	for _, c := range []configured{with("", "", "", "", ""), with()} {
+		require.Regexp(t, `cdp: filter # default`, c.inForce(t, "worker"))
+		require.Contains(t, c.environment("worker"), "PWDIST_EGRESS__DENY=redis,proxy,worker")
+	}
+}
