@@ -8,9 +8,9 @@ require (
 	github.com/playwright-distributed/playwright-distributed/streams v0.0.0
 	github.com/redis/rueidis v1.0.79
 	github.com/stretchr/testify v1.12.1
+	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/net v0.59.0
 	golang.org/x/sys v0.48.0
-	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
