@@ -68,7 +68,8 @@ func (t Type) Family() string {
 // Reason says why a session ended or was rejected.
 type Reason string
 
-// The reasons of schema version 1.
+// The reasons of schema version 1. Those that are reserved are kept for the
+// consumers' sake: a reader that knows them needs no change when they come.
 const (
 	ReasonClientClosed   Reason = "client_closed"   // the client closed its connection
 	ReasonWorkerClosed   Reason = "worker_closed"   // the browser server closed the connection
@@ -80,10 +81,10 @@ const (
 	ReasonProxyDrained   Reason = "proxy_drained"   // the proxy was stopped and its drain deadline passed
 	ReasonLeaseExpired   Reason = "lease_expired"   // assigned, but not started in time
 	ReasonDialFailed     Reason = "dial_failed"     // no worker could be reached
-	ReasonKilled         Reason = "killed"          // ended by an operator
+	ReasonKilled         Reason = "killed"          // the pool had ended it before, and Redis lost that end; reserved for an operator's call
 	ReasonStalled        Reason = "stalled"         // a side did not read for longer than the stall limit
-	ReasonIdleTimeout    Reason = "idle_timeout"    // no traffic for longer than allowed
-	ReasonMaxDuration    Reason = "max_duration"    // ran for longer than allowed
+	ReasonIdleTimeout    Reason = "idle_timeout"    // reserved, nothing writes it yet: no traffic for longer than allowed
+	ReasonMaxDuration    Reason = "max_duration"    // reserved, nothing writes it yet: ran for longer than allowed
 	ReasonPolicy         Reason = "policy"          // the client made a call that the pool forbids
 	ReasonCancelled      Reason = "cancelled"       // the client left before the session started
 	ReasonWaitTimeout    Reason = "wait_timeout"    // waited for a slot for longer than allowed
