@@ -3,7 +3,7 @@
 // Stock Playwright clients print the body of a refused upgrade, so these texts
 // are the user interface of a pool that cannot serve: each says what happened
 // and what to do about it. Proxy and worker refuse through this package only,
-// and the documentation prints the same table.
+// and docs/refusals.md prints the same table.
 package refusal
 
 import (
