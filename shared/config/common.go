@@ -105,6 +105,27 @@ func (e Events) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Ended bounds the records of ended sessions. Group "ended".
+type Ended struct {
+	MaxEntries int           `koanf:"max_entries" doc:"Most records of ended sessions that are kept in Redis."`
+	MaxAge     time.Duration `koanf:"max_age" doc:"How long a record of an ended session is kept in Redis."`
+}
+
+// DefaultEnded keeps an hour of them.
+func DefaultEnded() Ended { return Ended{MaxEntries: 50_000, MaxAge: time.Hour} }
+
+// Validate implements the check of [Load].
+func (e Ended) Validate() error {
+	var errs []error
+	if e.MaxEntries < 1 {
+		errs = append(errs, fmt.Errorf("ended.max_entries must be at least 1, not %d", e.MaxEntries))
+	}
+	if e.MaxAge < time.Second {
+		errs = append(errs, fmt.Errorf("ended.max_age must be at least 1s, not %s", e.MaxAge))
+	}
+	return errors.Join(errs...)
+}
+
 // Admin is the private port for health, metrics and profiles. Group "admin".
 type Admin struct {
 	Listen string `koanf:"listen" doc:"Address of the private port for health checks, metrics and profiles, or unix:///path for a socket that only this user can open; empty for none. Keep it inside your network."`

@@ -32,7 +32,7 @@ type Config struct {
 	Redis  config.Redis  `koanf:"redis"`
 	Timing config.Timing `koanf:"timing"`
 	Events config.Events `koanf:"events"`
-	Ended  Ended         `koanf:"ended"`
+	Ended  config.Ended  `koanf:"ended"`
 	Admin  config.Admin  `koanf:"admin"`
 	Log    config.Log    `koanf:"log"`
 }
@@ -70,15 +70,8 @@ type Relay struct {
 	Pollers int           `koanf:"pollers" doc:"Event loops, and processors that the proxy runs on while clients do not come in crowds, unless GOMAXPROCS is set. 0 = one for every two processors of the machine."`
 }
 
-// Ended bounds the records of ended sessions.
-type Ended struct {
-	MaxEntries int           `koanf:"max_entries" doc:"Most records of ended sessions that are kept in Redis."`
-	MaxAge     time.Duration `koanf:"max_age" doc:"How long a record of an ended session is kept in Redis."`
-}
-
 // Defaults returns the settings that nobody has set.
 func Defaults() Config {
-	st := state.DefaultOptions()
 	return Config{
 		Pool: "default", Listen: ":8080", DefaultBrowser: "chromium", Drain: 300 * time.Second,
 		Limits: Limits{Request: 10 * time.Second, Pending: 100, Failures: 20},
@@ -88,7 +81,7 @@ func Defaults() Config {
 		Redis:  config.DefaultRedis(),
 		Timing: config.DefaultTiming(),
 		Events: config.DefaultEvents(),
-		Ended:  Ended{MaxEntries: st.EndedMax, MaxAge: st.EndedAge},
+		Ended:  config.DefaultEnded(),
 		// On loopback, because profiles are not for strangers; containers set it.
 		Admin: config.Admin{Listen: "127.0.0.1:9090"},
 		Log:   config.DefaultLog(),
@@ -143,8 +136,6 @@ func validate(c *Config) error {
 	check(c.Relay.Ping == 0 || c.Relay.Ping >= time.Second, "relay.ping must be at least 1s, or 0 for none, not %s", c.Relay.Ping)
 	check(c.Relay.Ping == 0 || c.Relay.Dead >= c.Relay.Ping, "relay.dead (%s) must not be below relay.ping (%s)", c.Relay.Dead, c.Relay.Ping)
 	check(c.Relay.Pollers >= 0, "relay.pollers must not be negative, not %d", c.Relay.Pollers)
-	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
-	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
 	return errors.Join(errs...)
 }
 

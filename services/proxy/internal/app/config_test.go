@@ -107,7 +107,7 @@ func TestOptionsOfTheScripts(t *testing.T) {
 	c := Defaults()
 	c.Timing = config.Timing{Heartbeat: 1, ProcessLease: 2, StartLease: 3}
 	c.Events = config.Events{MaxEntries: 4, MaxAge: 5}
-	c.Ended = Ended{MaxEntries: 6, MaxAge: 7}
+	c.Ended = config.Ended{MaxEntries: 6, MaxAge: 7}
 	o := c.options()
 	d := state.DefaultOptions()
 	require.Equal(t, state.Options{

@@ -37,7 +37,7 @@ type Config struct {
 	Redis      config.Redis  `koanf:"redis"`
 	Timing     config.Timing `koanf:"timing"`
 	Events     config.Events `koanf:"events"`
-	Ended      Ended         `koanf:"ended"`
+	Ended      config.Ended  `koanf:"ended"`
 	Admin      config.Admin  `koanf:"admin"`
 	Log        config.Log    `koanf:"log"`
 }
@@ -85,15 +85,8 @@ type Guard struct {
 	ClientProxy string `koanf:"client_proxy" doc:"Whether contexts may have a proxy of the client's own, which goes around what keeps pages from private addresses: allow or refuse."`
 }
 
-// Ended bounds the records of ended sessions.
-type Ended struct {
-	MaxEntries int           `koanf:"max_entries" doc:"Most records of ended sessions that are kept in Redis."`
-	MaxAge     time.Duration `koanf:"max_age" doc:"How long a record of an ended session is kept in Redis."`
-}
-
 // Defaults returns the settings that nobody has set.
 func Defaults() Config {
-	st := state.DefaultOptions()
 	return Config{
 		Pool: "default", Listen: ":3131", Slots: 5, Drain: 300 * time.Second, Labels: map[string]string{},
 		Lifetime:   Lifetime{Sessions: 50, Jitter: 0.15},
@@ -105,7 +98,7 @@ func Defaults() Config {
 		Redis:      config.DefaultRedis(),
 		Timing:     config.DefaultTiming(),
 		Events:     config.DefaultEvents(),
-		Ended:      Ended{MaxEntries: st.EndedMax, MaxAge: st.EndedAge},
+		Ended:      config.DefaultEnded(),
 		// On loopback, because profiles are not for strangers; containers set it.
 		Admin: config.Admin{Listen: "127.0.0.1:9091"},
 		Log:   config.DefaultLog(),
@@ -171,8 +164,6 @@ func validate(c *Config) error {
 	check(c.Guard.Clipboard == clipboardSession || c.Guard.Clipboard == clipboardShare, "guard.clipboard must be session or share, not %q", c.Guard.Clipboard)
 	check(!c.Guard.Enabled || !slices.ContainsFunc(c.Browser.Args, opensFiles), "browser.args has --disable-web-security, with which a page goes to file: URLs by itself and reads what other sessions have on this worker's disk: leave it out (clients have bypassCSP, and page.route for other headers), or set guard.enabled to false where all clients trust each other")
 	check(c.Guard.ClientProxy == allow || c.Guard.ClientProxy == refuse, "guard.client_proxy must be allow or refuse, not %q", c.Guard.ClientProxy)
-	check(c.Ended.MaxEntries >= 1, "ended.max_entries must be at least 1, not %d", c.Ended.MaxEntries)
-	check(c.Ended.MaxAge >= time.Second, "ended.max_age must be at least 1s, not %s", c.Ended.MaxAge)
 	return errors.Join(append(errs, validateEgress(c))...)
 }
 
