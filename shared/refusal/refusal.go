@@ -62,10 +62,6 @@ func (r Refusal) Error() string { return string(r.Code) + ": " + r.line() }
 // Status is the HTTP status.
 func (r Refusal) Status() int { return Lookup(r.Code).Status }
 
-// CloseCode is the WebSocket close code for a connection that is upgraded
-// already.
-func (r Refusal) CloseCode() int { return Lookup(r.Code).CloseCode }
-
 // Retryable reports whether the same request can succeed later.
 func (r Refusal) Retryable() bool { return Lookup(r.Code).Retryable }
 

@@ -51,22 +51,11 @@ const (
 	Internal Code = "internal"
 )
 
-// WebSocket close codes that the table uses.
-const (
-	closeGoingAway     = 1001
-	closePolicy        = 1008
-	closeInternalError = 1011
-	closeTryAgainLater = 1013
-)
-
 // Row is what the table says about one code.
 type Row struct {
 	Code Code
 	// Status is the HTTP status of the refused request.
 	Status int
-	// CloseCode is the WebSocket close code where the refusal comes after the
-	// upgrade.
-	CloseCode int
 	// Retryable says that the same request can succeed later. Such a refusal
 	// carries Retry-After.
 	Retryable bool
@@ -95,27 +84,14 @@ func Lookup(c Code) Row {
 }
 
 func mistake(c Code, status int, what, remedy string) Row {
-	return Row{Code: c, Status: status, CloseCode: closePolicy, What: what, Remedy: remedy}
+	return Row{Code: c, Status: status, What: what, Remedy: remedy}
 }
 
 func later(c Code, status int, after time.Duration, what, remedy string) Row {
-	return Row{
-		Code: c, Status: status, CloseCode: closeTryAgainLater,
-		Retryable: true, RetryAfter: after, What: what, Remedy: remedy,
-	}
+	return Row{Code: c, Status: status, Retryable: true, RetryAfter: after, What: what, Remedy: remedy}
 }
 
 func rows() []Row {
-	draining := later(Draining, http.StatusServiceUnavailable, time.Second,
-		"This proxy is shutting down and takes no new sessions.",
-		"Connect again: the next attempt reaches another proxy, or this one once it has restarted.")
-	draining.CloseCode = closeGoingAway
-
-	internal := mistake(Internal, http.StatusInternalServerError,
-		"Something went wrong inside the pool.",
-		"Try again. If it keeps happening, the log of the proxy or worker at this time says what it was.")
-	internal.CloseCode = closeInternalError
-
 	return []Row{
 		mistake(UnknownBrowser, http.StatusBadRequest,
 			"This pool does not know the browser that was asked for.",
@@ -175,7 +151,9 @@ func rows() []Row {
 		later(WaitTimeout, http.StatusServiceUnavailable, time.Second,
 			"No slot became free in the time this request may wait.",
 			"Try again later, wait longer with ?timeout=, or have the operator add workers."),
-		draining,
+		later(Draining, http.StatusServiceUnavailable, time.Second,
+			"This proxy is shutting down and takes no new sessions.",
+			"Connect again: the next attempt reaches another proxy, or this one once it has restarted."),
 		later(RedisUnavailable, http.StatusServiceUnavailable, 2*time.Second,
 			"The pool cannot use its Redis, so it cannot assign new sessions. Running sessions go on.",
 			"Try again in a moment. If it keeps happening, the operator should check Redis."),
@@ -198,6 +176,8 @@ func rows() []Row {
 		later(BrowserDown, http.StatusServiceUnavailable, time.Second,
 			"The browser of this worker is not running at the moment; it is being restarted.",
 			"Try again through the pool's proxy."),
-		internal,
+		mistake(Internal, http.StatusInternalServerError,
+			"Something went wrong inside the pool.",
+			"Try again. If it keeps happening, the log of the proxy or worker at this time says what it was."),
 	}
 }

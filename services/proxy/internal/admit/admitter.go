@@ -116,13 +116,6 @@ func (a *Admitter) Drain() {
 	}
 }
 
-// Draining reports whether Drain was called.
-func (a *Admitter) Draining() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.drained
-}
-
 // SetHealth tells whether Redis answers.
 func (a *Admitter) SetHealth(ok bool) {
 	a.mu.Lock()
