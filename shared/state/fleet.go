@@ -14,6 +14,9 @@ import (
 type Member struct {
 	Worker
 	State WorkerState
+	// FlavourKey is the key of its flavour, kept because many clients ask for it
+	// and a worker's flavour never changes.
+	FlavourKey string
 }
 
 // Fleet reads every worker. The revision was current before the read, so what
@@ -86,6 +89,7 @@ func member(f map[string]string) Member {
 	if f["labels"] != "" {
 		_ = json.Unmarshal([]byte(f["labels"]), &m.Labels) // written by join from a map
 	}
+	m.FlavourKey = m.Flavour().Key()
 	return m
 }
 

@@ -40,6 +40,7 @@ func TestChanges(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, members, 2, "who has gone is missing")
 	require.Equal(t, state.Suspect, members["w1"].State)
+	require.Equal(t, worker("w1", 1).Flavour().Key(), members["w1"].FlavourKey)
 
 	_, _, ok = changes(now + 1)
 	require.False(t, ok, "a revision of another data set")

@@ -28,7 +28,7 @@ func TestJoin(t *testing.T) {
 		require.Empty(t, r.Replaced)
 		require.EqualValues(t, 1, r.Rev)
 	}
-	require.Equal(t, map[string]state.Member{"w1": {Worker: w, State: state.Ready}}, p.fleet())
+	require.Equal(t, map[string]state.Member{"w1": {Worker: w, State: state.Ready, FlavourKey: w.Flavour().Key()}}, p.fleet())
 	e := p.only(event.WorkerJoined)
 	require.Equal(t, event.Worker{ID: "w1", Endpoint: "w1:3131", Flavour: w.Flavour().Key(), Browser: "chromium", BrowserVersion: "140.0.1",
 		Playwright: "1.65.1", Slots: 5, Lifetime: 50, Labels: w.Labels, Isolation: w.Isolation, Number: 1}, *e.Worker)

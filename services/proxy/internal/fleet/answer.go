@@ -13,17 +13,16 @@ import (
 // Hopeless tells whether waiting cannot help a demand: the fleet has that
 // browser, but only in a form that does not fit, and had no fitting worker in
 // the last minute. A browser of which there is no worker at all is worth
-// waiting for: it may be starting, recycling, or scaled to zero.
+// waiting for: it may be starting, recycling, or scaled to zero. It costs by the
+// flavours of the fleet, however many workers there are of each: a client that is
+// refused comes on the event loop, and may come again and again.
 func (s *Snapshot) Hopeless(d state.Demand, now time.Time) (refusal.Refusal, bool) {
 	var have []state.Flavour
-	seen := map[string]bool{}
-	for _, m := range s.Workers {
-		f := m.Flavour()
+	for _, f := range s.flavours {
 		if f.Fits(d) {
 			return refusal.Refusal{}, false
 		}
-		if f.Browser == d.Browser && !seen[f.Key()] {
-			seen[f.Key()] = true
+		if f.Browser == d.Browser {
 			have = append(have, f)
 		}
 	}

@@ -1,21 +1,24 @@
 package fleet
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
+	"github.com/playwright-distributed/playwright-distributed/shared/keys"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
 func snapshot(workers ...state.Worker) *Snapshot {
-	s := &Snapshot{Workers: map[string]state.Member{}, Gone: map[string]Departed{}}
+	members := map[string]state.Member{}
 	for _, w := range workers {
-		s.Workers[w.ID] = state.Member{Worker: w, State: state.Ready}
+		members[w.ID] = state.Member{Worker: w, State: state.Ready, FlavourKey: w.Flavour().Key()}
 	}
-	return s
+	return newSnapshot(1, members, map[string]Departed{})
 }
 
 func worker(id, playwright string, labels map[string]string, isolation ...string) state.Worker {
@@ -71,6 +74,54 @@ func TestHopeless(t *testing.T) {
 			require.Equal(t, tt.code != "", hopeless)
 			require.Equal(t, tt.code, no.Code)
 			require.Equal(t, tt.detail, no.Detail)
+		})
+	}
+}
+
+// crowd is a fleet of so many workers of two flavours.
+func crowd(n int) *Snapshot {
+	var workers []state.Worker
+	for i := range n {
+		workers = append(workers, worker(fmt.Sprint("w", i), fmt.Sprintf("1.%d.0", 55+i%2), map[string]string{"zone": "a"}, "context"))
+	}
+	return snapshot(workers...)
+}
+
+// The allocations stand for the work: a key costs several of them.
+//
+//nolint:paralleltest // it counts the allocations of the process
+func TestHopelessCostsByFlavour(t *testing.T) {
+	cost := func(s *Snapshot) float64 {
+		return testing.AllocsPerRun(100, func() {
+			_, hopeless := s.Hopeless(state.Demand{Browser: "chromium", Playwright: "1.57"}, time.Unix(1000, 0))
+			require.True(t, hopeless)
+		})
+	}
+	few, many := cost(crowd(2)), cost(crowd(1000))
+	require.Less(t, many, 2*few, "%v allocations with 2 workers, %v with 1000", few, many)
+}
+
+// Most of what a change costs is for the map of the workers; their flavours cost
+// nothing that grows with them.
+//
+//nolint:paralleltest // it counts the allocations of the process
+func TestPublishCostsByFlavour(t *testing.T) {
+	cost := func(s *Snapshot) float64 {
+		f := New(nil, nil, keys.Pool{}, zap.NewNop())
+		return testing.AllocsPerRun(100, func() { f.publish(s, s.Workers, 2) })
+	}
+	few, many := cost(crowd(2)), cost(crowd(1000))
+	require.Less(t, many, 2*few, "%v allocations with 2 workers, %v with 1000", few, many)
+}
+
+func BenchmarkHopeless(b *testing.B) {
+	for _, n := range []int{2, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := crowd(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Hopeless(state.Demand{Browser: "chromium", Playwright: "1.57"}, time.Unix(1000, 0))
+			}
 		})
 	}
 }

@@ -44,6 +44,18 @@ type Snapshot struct {
 	Workers map[string]state.Member
 	// Gone has the flavours that lost their last worker, with when.
 	Gone map[string]Departed
+
+	flavours map[string]state.Flavour // that there are workers of, by key
+}
+
+func newSnapshot(rev int64, workers map[string]state.Member, gone map[string]Departed) *Snapshot {
+	s := &Snapshot{Rev: rev, Workers: workers, Gone: gone, flavours: map[string]state.Flavour{}}
+	for _, m := range workers {
+		if _, known := s.flavours[m.FlavourKey]; !known {
+			s.flavours[m.FlavourKey] = m.Flavour()
+		}
+	}
+	return s
 }
 
 // Departed is a flavour without workers.
@@ -212,15 +224,14 @@ func (f *Fleet) publish(old *Snapshot, workers map[string]state.Member, rev int6
 			gone[key] = d
 		}
 	}
-	for _, m := range old.Workers {
-		fl := m.Flavour()
-		gone[fl.Key()] = Departed{Flavour: fl, Since: now}
+	for key, fl := range old.flavours {
+		gone[key] = Departed{Flavour: fl, Since: now}
 	}
-	for _, m := range workers {
-		fl := m.Flavour()
-		delete(gone, fl.Key())
+	next := newSnapshot(rev, workers, gone)
+	for key := range next.flavours {
+		delete(gone, key)
 	}
-	f.snapshot.Store(&Snapshot{Rev: rev, Workers: workers, Gone: gone})
+	f.snapshot.Store(next)
 	f.compare(old.Workers, workers)
 }
 

@@ -191,7 +191,8 @@ func TestNotReadyBeforeTheFirstRead(t *testing.T) {
 	require.Empty(t, r.Snapshot().Workers)
 	r.sync()
 	r.has("w1")
-	require.Equal(t, state.Member{Worker: redistest.Worker("w1", 2), State: state.Ready}, r.Snapshot().Workers["w1"])
+	w := redistest.Worker("w1", 2)
+	require.Equal(t, state.Member{Worker: w, State: state.Ready, FlavourKey: w.Flavour().Key()}, r.Snapshot().Workers["w1"])
 }
 
 func TestHintsAreFollowed(t *testing.T) {

@@ -290,10 +290,11 @@ func TestAWorkerJoinsWhenItsBrowserIsUp(t *testing.T) {
 	m.joined()
 	members, _, err := m.pool.Fleet(context.Background())
 	require.NoError(t, err)
-	require.Equal(t, state.Member{State: state.Ready, Worker: state.Worker{
+	require.Equal(t, state.Ready, members[worker].State)
+	require.Equal(t, state.Worker{
 		ID: worker, Endpoint: endpoint, Browser: "chromium", BrowserVersion: "156.0", Playwright: "1.65.1",
 		Slots: 3, Isolation: []string{"context"}, Labels: map[string]string{"a": "b"},
-	}}, members[worker])
+	}, members[worker].Worker)
 	first := m.number()
 	testkit.Await(t, "it beats", func() bool { return m.number() != first })
 	m.stop(testkit.Patience)
