@@ -73,7 +73,7 @@ func (q asked) tick(doubts []*Session, now time.Time) {
 // judge asks a session's worker, or sees whether it has answered. It returns
 // true when there is nothing more to wait for.
 func (s *Session) judge(q *question, now time.Time) bool {
-	if s.ending() || s.legs[clientSide] == nil {
+	if s.ending() {
 		return true
 	}
 	w, from, to := s.legs[workerSide], &s.dirs[workerSide], &s.dirs[clientSide]

@@ -71,6 +71,22 @@ func (s *Session) Watching() [2]*nbio.Conn {
 // nothing delays it.
 func (s *Session) LooksDuring(d time.Duration) uint32 { return uint32(d / s.relay.options.look()) }
 
+// Hold keeps a client's session from beginning until it is released.
+func (c *Client) Hold() (release func()) {
+	c.waits.Lock()
+	return c.waits.Unlock
+}
+
+// Looks is how often the keeper has looked at all the sessions together.
+func (r *Relay) Looks() (n uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.list() {
+		n += s.Looks()
+	}
+	return n
+}
+
 // Looks is how often the keeper has looked at the session.
 func (s *Session) Looks() uint32 { return s.looks.Load() }
 

@@ -114,9 +114,6 @@ func (s *Session) look(asked bool) (worker bool) {
 	}
 	look := s.looks.Add(1)
 	for side, l := range s.legs {
-		if l == nil {
-			return false
-		}
 		from, to, k := &s.dirs[side], &s.dirs[1-side], &s.keep[side]
 		if said := from.bytes.Load(); said != k.bytes {
 			k.bytes = said

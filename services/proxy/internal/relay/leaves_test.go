@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
@@ -66,6 +67,37 @@ func TestClientLeavesBeforeItsSession(t *testing.T) {
 			require.Empty(t, ended)
 		})
 	}
+}
+
+// TestClientLeavesWhileItsSessionIsLookedAt has the keeper look at a session whose
+// client turns out to have left. It takes the race detector to see that they get in
+// each other's way.
+func TestClientLeavesWhileItsSessionIsLookedAt(t *testing.T) {
+	g := newRig(t, often)
+	conn, d := g.client()
+	c := d.client.Load()
+	left := make(chan struct{})
+	c.OnLeave(func() { close(left) })
+	_ = conn.Close()
+	receive(t, left)
+	here, there := worker(t)
+	release := c.Hold()
+	started, ended := make(chan error, 1), make(chan relay.Result, 2)
+	go func() {
+		_, err := g.relay.Start(c, here, []byte(head), nil, func(r relay.Result) { ended <- r })
+		started <- err
+	}()
+	looked := assert.Eventually(t, func() bool { return g.relay.Looks() >= 2 }, patience, time.Millisecond)
+	release()
+	require.True(t, looked)
+	require.NoError(t, receive(t, started))
+	require.Equal(t, relay.ReasonClient, receive(t, ended).Reason)
+	_ = there.SetReadDeadline(time.Now().Add(patience))
+	rest, err := io.ReadAll(there)
+	require.NoError(t, err)
+	require.Empty(t, rest)
+	require.Zero(t, g.relay.Len())
+	require.Empty(t, ended)
 }
 
 // TestClientLeavesAsItsSessionBegins has clients go in that very moment, and workers

@@ -32,7 +32,7 @@ type closing struct {
 // Session is one client with its worker.
 type Session struct {
 	relay   *Relay
-	legs    [2]*leg
+	legs    [2]*leg // never change once the relay has the session
 	worker  leg
 	dirs    [2]dir // by the side they read from
 	running atomic.Int32
@@ -101,7 +101,8 @@ func (r *Relay) Start(c *Client, worker net.Conn, head, early []byte, onEnd func
 	w.session.Store(s)
 	w.link.Store(nil)
 	if !c.take(s) {
-		s.legs[clientSide] = nil
+		// Its descriptor is closed. Nobody uses it: neither direction has run yet,
+		// and both only stop now.
 		s.abort(ReasonClient)
 	}
 	down.drive()
@@ -264,9 +265,7 @@ func (s *Session) stopped() {
 	}
 	for i, l := range s.legs {
 		s.relay.stuck.remove(&s.dirs[i])
-		if l != nil {
-			l.close()
-		}
+		l.close()
 	}
 	up, down := &s.dirs[clientSide], &s.dirs[workerSide]
 	s.mu.Lock()
