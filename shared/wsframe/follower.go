@@ -63,7 +63,6 @@ const (
 	isFinal   = 1 << iota // this frame ends its message
 	isControl             // this frame is a ping, a pong or a close
 	isMasked              // this frame has a masking key
-	isClose               // this frame is the first close frame
 	inMessage             // a data message has begun and not ended
 	sawClose              // a close frame has begun, now or earlier
 )
@@ -80,10 +79,8 @@ type Follower struct {
 	frames   uint64
 	messages uint64
 
-	key    [4]byte // masking key of the current frame
-	status uint16  // status of the close frame so far
 	stage  uint8
-	left   uint8 // bytes to come of a length, a key or a close status
+	left   uint8 // bytes to come of a length or a key
 	flags  uint8
 	failed uint8
 }
@@ -152,15 +149,6 @@ func (f *Follower) Skip(n uint64) {
 // sender nothing after it.
 func (f *Follower) CloseSeen() bool { return f.flags&sawClose != 0 }
 
-// CloseCode is the status of the first close frame: 0 before it is known and
-// 1005 if the frame has none.
-func (f *Follower) CloseCode() int {
-	if f.flags&sawClose == 0 || f.flags&isClose != 0 {
-		return 0
-	}
-	return int(f.status)
-}
-
 // wholeHeader takes the header of a data frame that p holds whole and returns
 // its length. That is nearly every frame, and ten times as fast as byte by
 // byte. Anything else, wrong ones included, it leaves to header and returns 0.
@@ -188,7 +176,7 @@ func (f *Follower) wholeHeader(p []byte) int {
 		return 0
 	}
 	if p[1]&bitMask != 0 {
-		n += 4 // the key of a data frame is of no use here
+		n += 4 // the key, which is of no use here
 	}
 	if len(p) < n {
 		return 0
@@ -217,7 +205,6 @@ func (f *Follower) header(b byte) {
 			f.longLength()
 		}
 	case atMask:
-		f.key[4-f.left] = b
 		if f.left--; f.left == 0 {
 			f.enterPayload()
 		}
@@ -240,8 +227,8 @@ func (f *Follower) begin(b byte) {
 		f.failed = failedReserved
 	case op >= opClose:
 		f.flags |= isControl
-		if op == opClose && f.flags&sawClose == 0 {
-			f.flags |= sawClose | isClose
+		if op == opClose {
+			f.flags |= sawClose
 		}
 	case (op == opContinuation) != (f.flags&inMessage != 0):
 		f.failed = failedSequence
@@ -288,15 +275,11 @@ func (f *Follower) enterMask() {
 		f.left, f.stage = 4, atMask
 		return
 	}
-	f.key = [4]byte{}
 	f.enterPayload()
 }
 
 func (f *Follower) enterPayload() {
 	f.stage = atPayload
-	if f.flags&isClose != 0 {
-		f.status, f.left = 0, 2
-	}
 	if f.remain == 0 {
 		f.end()
 	}
@@ -309,13 +292,6 @@ func (f *Follower) payload(p []byte) int {
 	if uint64(n) > f.remain {
 		n = int(f.remain) //nolint:gosec // less than len(p)
 	}
-	if f.flags&isClose != 0 {
-		for i := 0; i < n && f.left > 0; i++ {
-			// An unmasked frame has a key of zeros here.
-			f.status = f.status<<8 | uint16(p[i]^f.key[2-f.left])
-			f.left--
-		}
-	}
 	if f.remain -= uint64(n); f.remain == 0 {
 		f.end()
 	}
@@ -326,12 +302,8 @@ func (f *Follower) payload(p []byte) int {
 func (f *Follower) end() {
 	f.stage = atStart
 	f.frames++
-	switch {
-	case f.flags&isControl == 0 && f.flags&isFinal != 0:
+	if f.flags&isControl == 0 && f.flags&isFinal != 0 {
 		f.flags &^= inMessage
 		f.messages++
-	case f.flags&isClose != 0 && f.left > 0:
-		f.status = statusNone
 	}
-	f.flags &^= isClose
 }

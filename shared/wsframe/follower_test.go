@@ -77,19 +77,19 @@ func TestFollowerReadsStreams(t *testing.T) {
 		{"half a payload", frame(0x81, false, text)[:4], outcome{bytes: 4}},
 		{"half a length", []byte{0x81, 126, 1}, outcome{bytes: 3}},
 		{"half a key", []byte{0x81, 0x80, 1, 2, 3}, outcome{bytes: 5}},
-		{"close with status", frame(0x88, false, []byte{0x03, 0xe8, 'b'}), outcome{bytes: 5, frames: 1, boundary: true, closeSeen: true, closeCode: 1000}},
-		{"masked close", frame(0x88, true, []byte{0x03, 0xe9}), outcome{bytes: 8, frames: 1, boundary: true, closeSeen: true, closeCode: 1001}},
-		{"close without status", frame(0x88, false, nil), outcome{bytes: 2, frames: 1, boundary: true, closeSeen: true, closeCode: 1005}},
+		{"close with status", frame(0x88, false, []byte{0x03, 0xe8, 'b'}), outcome{bytes: 5, frames: 1, boundary: true, closeSeen: true}},
+		{"masked close", frame(0x88, true, []byte{0x03, 0xe9}), outcome{bytes: 8, frames: 1, boundary: true, closeSeen: true}},
+		{"close without status", frame(0x88, false, nil), outcome{bytes: 2, frames: 1, boundary: true, closeSeen: true}},
 		{"close begun", []byte{0x88, 0x02, 0x03}, outcome{bytes: 3, closeSeen: true}},
 		{
-			"only the first close counts",
+			"two closes",
 			join(frame(0x88, false, []byte{0x03, 0xe8}), frame(0x88, false, []byte{0x03, 0xe9})),
-			outcome{bytes: 8, frames: 2, boundary: true, closeSeen: true, closeCode: 1000},
+			outcome{bytes: 8, frames: 2, boundary: true, closeSeen: true},
 		},
 		{
-			"a key serves one frame only",
+			"an unmasked frame after a masked one",
 			join(frame(0x89, true, []byte("x")), frame(0x88, false, []byte{0x03, 0xe8})),
-			outcome{bytes: 11, frames: 2, boundary: true, closeSeen: true, closeCode: 1000},
+			outcome{bytes: 11, frames: 2, boundary: true, closeSeen: true},
 		},
 		{"RSV2", []byte{0xa1, 0, 0}, outcome{bytes: 1, err: wsframe.ErrReserved}},
 		{"RSV3", []byte{0x91, 0, 0}, outcome{bytes: 1, err: wsframe.ErrReserved}},
@@ -285,7 +285,7 @@ func TestFollowerOnRealConnection(t *testing.T) {
 		require.NoError(t, o.err, name)
 		require.Equal(t, uint64(len(sizes)+1), o.messages, name)
 		require.True(t, o.boundary, name)
-		require.Equal(t, 1001, o.closeCode, name)
+		require.True(t, o.closeSeen, name)
 		require.Equal(t, uint64(len(stream)), o.bytes, name)
 		require.Equal(t, model(stream), o, name)
 	}
@@ -321,7 +321,7 @@ func (c *tapped) Read(p []byte) (int, error) {
 }
 
 func TestFollowerIsSmallAndFrugal(t *testing.T) {
-	require.LessOrEqual(t, unsafe.Sizeof(wsframe.Follower{}), uintptr(48))
+	require.LessOrEqual(t, unsafe.Sizeof(wsframe.Follower{}), uintptr(40))
 	stream := join(frame(0x81, true, make([]byte, 70_000)), frame(0x89, true, []byte("x")))
 	var f wsframe.Follower
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = f.Feed(stream) }))

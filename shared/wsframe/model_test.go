@@ -11,14 +11,13 @@ import (
 type outcome struct {
 	bytes, frames, messages uint64
 	boundary, closeSeen     bool
-	closeCode               int
 	err                     error
 }
 
 func observe(f *wsframe.Follower, err error) outcome {
 	return outcome{
 		bytes: f.Bytes(), frames: f.Frames(), messages: f.Messages(),
-		boundary: f.AtBoundary(), closeSeen: f.CloseSeen(), closeCode: f.CloseCode(), err: err,
+		boundary: f.AtBoundary(), closeSeen: f.CloseSeen(), err: err,
 	}
 }
 
@@ -46,25 +45,13 @@ func model(stream []byte) outcome {
 		case !control && op == 0 && !open, !control && op != 0 && open:
 			return fail(at+1, wsframe.ErrSequence)
 		}
-		firstClose := op == 8 && !o.closeSeen
 		o.closeSeen = o.closeSeen || op == 8
 
-		frame, payload, err := slice(rest, control)
+		frame, err := slice(rest, control)
 		if err != nil && !errors.Is(err, errShort) {
 			return fail(at+frame, err)
 		}
-		if err == nil || len(payload) >= 2 {
-			if firstClose {
-				o.closeCode = 1005
-				if len(payload) >= 2 {
-					o.closeCode = int(binary.BigEndian.Uint16(payload))
-				}
-			}
-		}
 		if err != nil {
-			if firstClose {
-				o.closeCode = 0 // not before the frame has ended
-			}
 			o.bytes, o.boundary = uint64(len(stream)), false
 			return o
 		}
@@ -83,48 +70,39 @@ func model(stream []byte) outcome {
 
 var errShort = errors.New("stream ends inside the frame")
 
-// slice returns the length of the frame at the start of b and its unmasked
-// payload. With a protocol error the length is that of what showed it.
-func slice(b []byte, control bool) (length int, payload []byte, err error) {
+// slice returns the length of the frame at the start of b. With a protocol
+// error that is the length of what showed it.
+func slice(b []byte, control bool) (int, error) {
 	if len(b) < 2 {
-		return 0, nil, errShort
+		return 0, errShort
 	}
 	masked, n, at := b[1]&0x80 != 0, uint64(b[1]&0x7f), 2
 	if control && n > 125 {
-		return 2, nil, wsframe.ErrControl
+		return 2, wsframe.ErrControl
 	}
 	switch n {
 	case 126:
 		if len(b) < 4 {
-			return 0, nil, errShort
+			return 0, errShort
 		}
 		n, at = uint64(binary.BigEndian.Uint16(b[2:])), 4
 		if n < 126 {
-			return at, nil, wsframe.ErrLength
+			return at, wsframe.ErrLength
 		}
 	case 127:
 		if len(b) < 10 {
-			return 0, nil, errShort
+			return 0, errShort
 		}
 		n, at = binary.BigEndian.Uint64(b[2:]), 10
 		if n < 1<<16 || n >= 1<<63 {
-			return at, nil, wsframe.ErrLength
+			return at, wsframe.ErrLength
 		}
 	}
-	var key [4]byte
 	if masked {
-		if len(b) < at+4 {
-			return 0, nil, errShort
-		}
-		copy(key[:], b[at:])
 		at += 4
 	}
-	if uint64(len(b)-at) < n {
-		return 0, nil, errShort
+	if len(b) < at || uint64(len(b)-at) < n {
+		return 0, errShort
 	}
-	payload = append([]byte{}, b[at:at+int(n)]...)
-	for i := range payload {
-		payload[i] ^= key[i&3]
-	}
-	return at + int(n), payload, nil
+	return at + int(n), nil
 }
