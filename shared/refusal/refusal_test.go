@@ -27,7 +27,7 @@ var statuses = map[refusal.Code]int{
 	refusal.DialFailed: 502, refusal.WaitTimeout: 503, refusal.Draining: 503, refusal.RedisUnavailable: 503,
 	refusal.OutOfDescriptors: 503, refusal.LeaseExpired: 503, refusal.Lost: 503,
 	refusal.NoAssignment: 403, refusal.WorkerFull: 503, refusal.BrowserDown: 503,
-	refusal.Internal: 500,
+	refusal.ServerRefused: 400, refusal.OtherRelease: 500, refusal.Internal: 500,
 }
 
 func TestTable(t *testing.T) {

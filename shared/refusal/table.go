@@ -30,6 +30,8 @@ const (
 	NoLabels    Code = "no_labels"
 	NoIsolation Code = "no_isolation"
 
+	ServerRefused Code = "server_refused"
+
 	QueueFull      Code = "queue_full"
 	TooManyClasses Code = "too_many_classes"
 	TokenLimit     Code = "token_limit"
@@ -48,7 +50,8 @@ const (
 	WorkerFull   Code = "worker_full"
 	BrowserDown  Code = "browser_down"
 
-	Internal Code = "internal"
+	OtherRelease Code = "other_release"
+	Internal     Code = "internal"
 )
 
 // Row is what the table says about one code.
@@ -127,6 +130,9 @@ func rows() []Row {
 		mistake(NoIsolation, http.StatusPreconditionRequired,
 			"No worker of this pool offers the isolation that was asked for.",
 			"Change or drop the isolation= parameter, or have the operator start a worker that offers it."),
+		mistake(ServerRefused, http.StatusBadRequest,
+			"The Playwright server of a worker does not take this connection.",
+			"Connect with a Playwright client as it is, and look at what is between it and the pool: it may have changed the WebSocket headers."),
 
 		later(QueueFull, http.StatusTooManyRequests, 5*time.Second,
 			"All slots are taken and the queue is full.",
@@ -176,6 +182,9 @@ func rows() []Row {
 		later(BrowserDown, http.StatusServiceUnavailable, time.Second,
 			"The browser of this worker is not running at the moment; it is being restarted.",
 			"Try again through the pool's proxy."),
+		mistake(OtherRelease, http.StatusInternalServerError,
+			"This proxy and the data of its pool are of two releases, so it cannot assign sessions.",
+			"Trying again does not help. Have the operator upgrade this proxy to the release of the pool, or give it a pool of its own (PWDIST_POOL); docs/operations.md tells how."),
 		mistake(Internal, http.StatusInternalServerError,
 			"Something went wrong inside the pool.",
 			"Try again. If it keeps happening, the log of the proxy or worker at this time says what it was."),

@@ -104,7 +104,7 @@ func revision(head rueidis.RedisResult) (int64, error) {
 	}
 	words := strings.Fields(text)
 	if len(words) < 3 {
-		return 0, fmt.Errorf("redis: revision: %q is no head of a pool: has another release written it?", text)
+		return 0, fmt.Errorf("redis: revision: %q is no head of a pool of this release: give this one a pool of its own (--pool, PWDIST_POOL) or run the release that wrote it; docs/operations.md tells how", text)
 	}
 	rev, err := strconv.ParseInt(words[2], 10, 64)
 	if err != nil {

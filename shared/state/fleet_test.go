@@ -109,6 +109,16 @@ func TestFits(t *testing.T) {
 	}
 }
 
+func TestAHeadThatNobodyKnowsIsAnErrorWithARemedy(t *testing.T) {
+	p := newPool(t)
+	require.NoError(t, p.do("SET", p.k.Head(), "another").Error())
+	p.forget()
+	_, _, err := p.Fleet(ctx)
+	require.ErrorContains(t, err, "PWDIST_POOL")
+	_, _, _, err = p.Changes(ctx, 0)
+	require.ErrorContains(t, err, "docs/operations.md")
+}
+
 func TestACallWithoutRedisIsAnError(t *testing.T) {
 	p := newPool(t)
 	gone, cancel := context.WithCancel(ctx)

@@ -206,7 +206,7 @@ func (t *Ticket) call(ctx context.Context, f func(context.Context) (state.Standi
 		case err == nil:
 			return st, nil
 		case errors.Is(err, state.ErrSchema):
-			return st, refusal.New(refusal.Internal, "The pool's data belongs to another release.")
+			return st, refusal.New(refusal.OtherRelease, "")
 		case ctx.Err() != nil:
 			return st, ctx.Err()
 		}

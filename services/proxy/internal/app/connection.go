@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -149,18 +152,21 @@ func (p *proxy) dial(ctx context.Context, g state.Grant, u dial.Upgrade) (*dial.
 	return dial.Dialer{Probe: p.config.Relay.Ping == 0, Open: p.edge.Relay().DialContext}.Dial(ctx, g, u)
 }
 
-// upstream is an answer that is not of the pool but of the Playwright server.
-type upstream struct{ *dial.Refused }
-
-func (u upstream) Error() string { return u.Refused.Error() }
-
-// answered tells a failure that no other worker would mend: what the Playwright
-// server itself says about the client, such as that its version does not fit.
-func answered(err error) (no upstream, final bool) {
-	if errors.As(err, &no.Refused) {
-		final = no.Code == "" && no.Status >= 400 && no.Status < 500
+// answered tells a failure that no other worker would mend, and the refusal of it:
+// what the Playwright server itself says about the client.
+func answered(err error) (no refusal.Refusal, final bool) {
+	said, ok := errors.AsType[*dial.Refused](err)
+	if !ok || said.Code != "" || said.Status < 400 || said.Status > 499 {
+		return refusal.Refusal{}, false
 	}
-	return no, final
+	if said.Status == http.StatusPreconditionRequired {
+		return refusal.New(refusal.NoVersion, "%s", said.Body), true
+	}
+	what := strings.TrimSpace(fmt.Sprintf("%d %s", said.Status, http.StatusText(said.Status)))
+	if body := strings.TrimSpace(said.Body); body != "" {
+		what += ": " + body
+	}
+	return refusal.New(refusal.ServerRefused, "It answered %s.", strings.TrimSuffix(what, ".")), true
 }
 
 // give tells the client why it gets no session, and the pool that it needs none.
@@ -170,10 +176,6 @@ func (p *proxy) give(u edge.Upgrade, session string, t *admit.Ticket, err error)
 	if errors.Is(err, context.Canceled) {
 		p.metrics.left.Inc()
 		p.log.Debug("client left before it had a session", zap.String("session", session))
-		return
-	}
-	if no, ok := errors.AsType[upstream](err); ok {
-		p.refuse(u, refusal.New(refusal.NoVersion, "%s", no.Body))
 		return
 	}
 	r := refusal.From(err)
