@@ -342,24 +342,29 @@ func TestHeartbeatFindsThatRedisWasEmptied(t *testing.T) {
 	require.Empty(t, p.queue())
 }
 
+// reasons is what the events of a session say that its proxy gave up. Only what a
+// client has done may be called policy.
+var reasons = map[refusal.Code]string{
+	refusal.WaitTimeout: "wait_timeout", refusal.RedisUnavailable: "wait_timeout", refusal.Draining: "proxy_drained",
+	refusal.DialFailed: "dial_failed", refusal.OutOfDescriptors: "dial_failed", refusal.LeaseExpired: "lease_expired",
+	refusal.NoAssignment: "dial_failed", refusal.WorkerFull: "dial_failed", refusal.BrowserDown: "dial_failed",
+	refusal.NoVersion: "worker_closed", refusal.ServerRefused: "worker_closed",
+	refusal.QueueFull: "queue_full", refusal.TooManyClasses: "queue_full", refusal.TokenLimit: "token_limit", refusal.TokenQueue: "token_queue",
+	refusal.Lost: "proxy_lost", refusal.OtherRelease: "proxy_lost", refusal.Internal: "proxy_lost",
+
+	refusal.UnknownBrowser: "policy", refusal.BadQuery: "policy", refusal.CDPClient: "policy", refusal.Unauthorized: "policy",
+	refusal.AuthFailures: "policy", refusal.ForeignOrigin: "policy", refusal.NotFound: "policy", refusal.UpgradeRequired: "policy",
+	refusal.Pending: "policy", refusal.NoLabels: "policy", refusal.NoIsolation: "policy",
+}
+
 func TestReason(t *testing.T) {
-	tests := []struct {
-		err  error
-		want string
-	}{
-		{context.Canceled, "cancelled"},
-		{fmt.Errorf("dialling: %w", context.Canceled), "cancelled"},
-		{refusal.New(refusal.WaitTimeout, ""), "wait_timeout"},
-		{refusal.New(refusal.RedisUnavailable, ""), "wait_timeout"},
-		{refusal.New(refusal.Draining, ""), "proxy_drained"},
-		{refusal.New(refusal.DialFailed, ""), "dial_failed"},
-		{refusal.New(refusal.QueueFull, ""), "queue_full"},
-		{refusal.New(refusal.NoVersion, ""), "policy"},
-		{errors.New("anything"), "policy"},
+	require.Equal(t, "cancelled", Reason(context.Canceled))
+	require.Equal(t, "cancelled", Reason(fmt.Errorf("dialling: %w", context.Canceled)))
+	require.Equal(t, "proxy_lost", Reason(errors.New("anything")))
+	for _, row := range refusal.All() {
+		require.Equal(t, reasons[row.Code], Reason(refusal.New(row.Code, "")), row.Code)
 	}
-	for _, tt := range tests {
-		require.Equal(t, tt.want, Reason(tt.err), "%v", tt.err)
-	}
+	require.Len(t, reasons, len(refusal.All()))
 }
 
 func TestNewID(t *testing.T) {

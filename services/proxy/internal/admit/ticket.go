@@ -277,7 +277,8 @@ func (t *Ticket) forget() bool {
 	return true
 }
 
-// Reason translates why a ticket failed into the reason of its event.
+// Reason translates why a ticket failed into the reason of its event. Every code
+// is named, so that none is put down to the client by accident.
 func Reason(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return "cancelled"
@@ -287,15 +288,26 @@ func Reason(err error) string {
 		return "wait_timeout"
 	case refusal.Draining:
 		return "proxy_drained"
-	case refusal.DialFailed:
+	case refusal.DialFailed, refusal.OutOfDescriptors,
+		refusal.NoAssignment, refusal.WorkerFull, refusal.BrowserDown:
 		return "dial_failed"
-	case refusal.QueueFull:
+	case refusal.NoVersion, refusal.ServerRefused:
+		// Of a session in the pool it is the Playwright server that says so: a
+		// client that fits no worker by what the pool knows does not come into it.
+		return "worker_closed"
+	case refusal.LeaseExpired:
+		return "lease_expired"
+	case refusal.QueueFull, refusal.TooManyClasses:
 		return "queue_full"
 	case refusal.TokenLimit:
 		return "token_limit"
 	case refusal.TokenQueue:
 		return "token_queue"
-	default:
+	case refusal.UnknownBrowser, refusal.BadQuery, refusal.CDPClient, refusal.Unauthorized, refusal.AuthFailures, refusal.ForeignOrigin,
+		refusal.NotFound, refusal.UpgradeRequired, refusal.Pending, refusal.NoLabels, refusal.NoIsolation:
 		return "policy"
+	case refusal.Lost, refusal.OtherRelease, refusal.Internal:
+		return "proxy_lost" // for this session it is
 	}
+	return "proxy_lost"
 }
