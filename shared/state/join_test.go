@@ -102,3 +102,21 @@ func TestJoinThatIsBrokenOff(t *testing.T) {
 		require.Equal(t, "worker_lost", p.acquire(fmt.Sprint("s", i)).Reason)
 	}
 }
+
+// What a boot sent before it was replaced changes nothing, and what it sends after that tells it.
+func TestJoinOfTheBootBeforeThatArrivesLate(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 1))
+	p.beat("w1", 5)
+	p.joinAs(boot(1))
+	p.read()
+	late := state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: 1}
+	r := p.joinAs(late)
+	require.True(t, r.Stale)
+	require.EqualValues(t, 5, r.Last, "it was lost, and has not left")
+	late.Number, late.Rejoin = 6, true
+	require.Equal(t, "w2", p.joinAs(late).Replaced)
+	require.Empty(t, p.types())
+	require.Len(t, p.fleet(), 1)
+	require.Contains(t, p.fleet(), "w2")
+}

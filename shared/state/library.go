@@ -107,11 +107,13 @@ func constants(prefix, pool string, o Options) string {
 local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, INBOX_AGE = %d, %d, %d, %d, '%d', '%d'
 local EVENTS_MAX, EVENTS_AGE, ENDED_MAX, ENDED_AGE = '%d', %d, %d, '%d'
 local MAX_CLASSES, MAX_FLAVOURS, MAX_SKIPPED, CHANGES_KEPT, CARDS_KEPT, FRESH_KEPT, HORIZON = %d, %d, %d, %d, %d, %d, %d
+local FINAL_NUMBER = '%d'
 `,
 		prefix, pool, Schema,
 		o.Heartbeat.Milliseconds(), o.ProcessLease.Milliseconds(), o.StartLease.Milliseconds(), flavourFadeMS, tombstoneMS, inboxMS,
 		o.EventsMaxEntries, o.EventsMaxAge.Milliseconds(), o.EndedMax, o.EndedAge.Milliseconds(),
-		o.MaxClasses, o.MaxFlavours, o.MaxSkipped, changesKept, cardsKept, freshKept, horizonMS)
+		o.MaxClasses, o.MaxFlavours, o.MaxSkipped, changesKept, cardsKept, freshKept, horizonMS,
+		FinalNumber)
 }
 
 // call runs a script. A Redis that does not have the library, because it is

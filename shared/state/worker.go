@@ -60,6 +60,11 @@ type Serving struct {
 	Nonce   string
 }
 
+// FinalNumber is the number of a worker that has left: no other one is above
+// it. It is the largest up to which Redis, whose numbers are floating-point,
+// tells all whole numbers apart.
+const FinalNumber int64 = 1<<53 - 1
+
 // JoinRequest is a worker's full state.
 type JoinRequest struct {
 	Worker
@@ -78,9 +83,12 @@ type JoinReply struct {
 	Replaced string
 	// FlavourLimit is not 0 when the pool has as many flavours as it may.
 	FlavourLimit int
-	// Stale tells that a later heartbeat, or the worker's loss under this
-	// number, has overtaken the call; nothing was done.
+	// Stale tells that a later heartbeat, or the worker's end, has overtaken the
+	// call; nothing was done.
 	Stale bool
+	// Last is the number that a call must be above, when stale. FinalNumber
+	// tells that the worker has left, and is not to come back.
+	Last int64
 	// Ended are sessions of the request that the log has ended; close them.
 	Ended []string
 }
@@ -129,7 +137,7 @@ func (s *Store) join(ctx context.Context, r JoinRequest) (reply JoinReply, more 
 	case "flavours":
 		reply.FlavourLimit = got.int(1)
 	case "stale":
-		reply.Stale = true
+		reply.Stale, reply.Last = true, int64(got.int(1))
 	case "ok":
 		s.clock.heard(sent, got.at(1))
 		reply.Ended = got.from(2)

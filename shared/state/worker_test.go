@@ -168,6 +168,7 @@ func TestJoinOvertakenByAHeartbeat(t *testing.T) {
 	p.read()
 	r := p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Unhealthy, Number: 4, Rejoin: true})
 	require.True(t, r.Stale)
+	require.EqualValues(t, 5, r.Last)
 	require.Empty(t, p.types())
 	require.True(t, p.beat("w1", 5).Stale)
 }
@@ -178,13 +179,17 @@ func TestJoinThatArrivesAfterTheWorkersEnd(t *testing.T) {
 	p.beat("w1", 5)
 	p.expire(p.k.Workers(), "w1")
 	p.reap(10)
-	join := func(number int64) bool {
-		return p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: number, Rejoin: true}).Stale
+	join := func(number int64) (last int64) {
+		r := p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: number, Rejoin: true})
+		require.Equal(t, r.Last != 0, r.Stale)
+		return r.Last
 	}
-	require.True(t, join(5))
-	require.False(t, join(6), "a lost worker comes back under a new number")
+	require.EqualValues(t, 5, join(4))
+	require.EqualValues(t, 5, join(5))
+	require.Zero(t, join(6), "a lost worker comes back under a new number")
 	p.leave("w1", state.RetireDrain, false)
-	require.True(t, join(7), "one that has left does not")
+	require.Equal(t, state.FinalNumber, join(7), "one that has left does not")
+	require.Equal(t, state.FinalNumber, join(state.FinalNumber), "under no number")
 	require.Empty(t, p.fleet())
 }
 

@@ -20,6 +20,6 @@ if W then
   if ARGV[2] ~= 'drain' then call('ZADD', P .. 'recycling', NOW + FADE, W.flavour .. '|' .. W.endpoint) end
   remove(W, 'worker.left', ARGV[3], ARGV[2])
   -- This boot is over: no number brings it back.
-  call('SET', P .. 'left:' .. W.id, '9007199254740991', 'PX', TOMBSTONE)
+  call('SET', P .. 'left:' .. W.id, FINAL_NUMBER, 'PX', TOMBSTONE)
 end
 return { EPOCH, REV, 'left' }

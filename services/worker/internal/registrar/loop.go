@@ -151,6 +151,13 @@ func (r *Registrar) judge(err error) {
 			r.o.Log.Error(err.Error() + ": stop the last workers of another kind, or give this one the labels of others; trying again with every heartbeat")
 		}
 		r.refused = true
+	case errors.Is(err, errOvertaken):
+		r.paused = true
+		r.trouble = err.Error()
+		if !r.failed {
+			r.o.Log.Warn(r.trouble + ": stop what else uses this worker's id; trying again with every heartbeat")
+		}
+		r.failed = true
 	default:
 		r.paused = true
 		r.o.Failed()
@@ -217,11 +224,24 @@ func (r *Registrar) callJoin() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil || reply.Stale {
-		// A higher number will do.
+	switch {
+	case err != nil:
 		r.join = true
 		return err
+	case reply.Stale && reply.Last == state.FinalNumber:
+		// It was let go, and the reply was lost.
+		r.gone(r.retire)
+		return nil
+	case reply.Stale:
+		r.number = max(r.number, reply.Last)
+		r.join = true
+		if r.overtaken {
+			return errOvertaken
+		}
+		r.overtaken = true
+		return nil
 	}
+	r.overtaken = false
 	first := !r.joined
 	r.joined, r.refused, r.epoch = true, false, reply.Epoch
 	// The reply of another call may have shown a still newer one.
@@ -365,8 +385,13 @@ func (r *Registrar) callLeave() error {
 		r.held = true
 		return nil
 	}
+	r.gone(reason)
+	return nil
+}
+
+// gone notes that the worker has left. The lock is held.
+func (r *Registrar) gone(reason string) {
 	r.left = true
 	r.o.Log.Info("left the pool", zap.String("reason", reason), zap.Int("served", r.started))
 	r.end(nil)
-	return nil
 }

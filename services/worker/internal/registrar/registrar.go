@@ -99,6 +99,8 @@ type Registrar struct {
 	failed  bool   // a call failed, and that was logged
 	trouble string // why it failed
 	refused bool   // the pool does not take it, and that was logged
+
+	overtaken bool // the last join was stale
 }
 
 var hung = gate.Ending{Reason: reasonHung, Text: "the browser of this session stopped answering and is being restarted: connect again"}
@@ -394,8 +396,9 @@ func (r *Registrar) end(err error) {
 }
 
 var (
-	errReplaced = errors.New("two workers must not advertise the same address (--advertise or PRIVATE_HOSTNAME)")
-	errFlavours = errors.New("the pool has as many kinds of workers as it may (browser, Playwright version, labels)")
+	errReplaced  = errors.New("two workers must not advertise the same address (--advertise or PRIVATE_HOSTNAME): give each its own, or stop one of them")
+	errFlavours  = errors.New("the pool has as many kinds of workers as it may (browser, Playwright version, labels)")
+	errOvertaken = errors.New("the pool goes on hearing of this worker under numbers that are not its own")
 )
 
 func replacedBy(worker, endpoint string) error {

@@ -107,7 +107,8 @@ func (f *flaky) Leave(ctx context.Context, worker, reason string, number int64, 
 	if err := f.before("leave"); err != nil {
 		return 0, err
 	}
-	return f.Store.Leave(ctx, worker, reason, number, force, ends...)
+	held, err := f.Store.Leave(ctx, worker, reason, number, force, ends...)
+	return held, f.behind("leave", err)
 }
 
 // member is a worker without browser and gate, in a pool of its own.
