@@ -24,6 +24,8 @@ func (m *member) loseLeave() {
 			return nil
 		}
 	})
+	// Should it go on joining, it ends with the test.
+	m.t.Cleanup(func() { m.pool.Do("DEL", m.pool.Keys.Left(worker)) })
 }
 
 func TestALeaveWhoseReplyIsLostIsALeave(t *testing.T) {
@@ -40,8 +42,13 @@ func TestALeaveWhoseReplyIsLostIsALeave(t *testing.T) {
 	t.Run("in a drain", func(t *testing.T) {
 		m := newMember(t, func(*registrar.Options) {}).joined()
 		m.loseLeave()
-		m.stop(testkit.Patience)
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			m.stop(testkit.Patience)
+		}()
 		require.NoError(t, m.done())
+		<-stopped
 		m.leftOnce("drain")
 	})
 }
@@ -84,6 +91,7 @@ func TestAWorkerThatIsOvertakenAgainWaits(t *testing.T) {
 			return nil
 		}
 	})
+	t.Cleanup(func() { m.store.set(func() { m.store.after = nil }) })
 	before := beats.Load()
 	m.up()
 	const why = "the pool goes on hearing of this worker under numbers that are not its own"
