@@ -45,8 +45,8 @@ func (p Pool) Prefix() string { return p.prefix }
 // when the worker has left or is lost.
 func (p Pool) Worker(id string) string { return p.prefix + "worker:" + id }
 
-// WorkerPattern matches every Worker key; with WorkerID it is what a proxy
-// subscribes to.
+// WorkerPattern matches every Worker key: what a proxy subscribes to. The name
+// of a pool has no character that means something in a pattern.
 func (p Pool) WorkerPattern() string { return p.prefix + "worker:*" }
 
 // WorkerID is the inverse of Worker; ok is false for any other key.

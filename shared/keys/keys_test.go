@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"path"
 	"strings"
 	"testing"
 
@@ -47,5 +48,16 @@ func TestWorkerID(t *testing.T) {
 	for _, key := range []string{p.Worker(""), p.Workers(), p.Held("w1"), "worker:w1", ""} {
 		_, ok := p.WorkerID(key)
 		require.False(t, ok, key)
+	}
+}
+
+// The pattern of the subscription has the keys of workers and of nothing else.
+func TestWorkerPattern(t *testing.T) {
+	p, err := keys.For("team-1_x")
+	require.NoError(t, err)
+	for key, want := range map[string]bool{p.Worker("w"): true, p.Worker(""): true, p.Workers(): false, p.Held("w"): false} {
+		got, err := path.Match(p.WorkerPattern(), key)
+		require.NoError(t, err)
+		require.Equal(t, want, got, key)
 	}
 }

@@ -189,7 +189,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 		return err
 	}
 	p.store = store
-	p.watcher = redisx.NewWatcher(p.client, redisx.DB(p.client), redisx.EscapeGlob(p.keys.Worker(""))+"*", p.log)
+	p.watcher = redisx.NewWatcher(p.client, redisx.DB(p.client), p.keys.WorkerPattern(), p.log)
 	p.fleet = fleet.New(store, p.watcher, p.keys, p.log)
 	p.fleet.Follow(p.follow)
 	p.admit = admit.New(store, admit.Options{
