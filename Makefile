@@ -79,7 +79,7 @@ bench-connections: ## hold as many sessions as descriptors allow for DURATION=10
 	@deploy/local/install.sh redis
 	@cd tests/integration && DURATION='$(or $(DURATION),10m)' go test -count=1 -timeout 60m -v -run '^TestConnections$$' ./load
 
-# Takes two minutes. Other work on the machine shows in the figures.
+# Takes eight minutes, more with more passes. Other work on the machine shows in the figures.
 .PHONY: bench-state
 bench-state: ## measure what a session costs Redis as fleet, flavours and queue grow: PWDIST_BENCH_WORKERS=1000 for one size, PWDIST_BENCH_PASSES=3 where the machine is shared
 	@deploy/local/install.sh redis valgrind
