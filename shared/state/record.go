@@ -37,5 +37,5 @@ func RecordFields(text string) map[string]string {
 	return fields
 }
 
-// oneLine is what a client says of itself as it may stand in a record.
+// oneLine is a text as it may stand in what the scripts read line by line.
 func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }

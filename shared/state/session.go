@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -166,9 +165,6 @@ func (s *Store) Cancel(ctx context.Context, session, proxy, reason string) (Phas
 	return Phase(got.at(0)), err
 }
 
-// lineBreaks must not be in what the scripts read line by line.
-var lineBreaks = strings.NewReplacer("\n", " ")
-
 // ends are sessions' ends as the scripts read them: eight lines for each.
 func (s *Store) ends(ends []End) string {
 	if len(ends) == 0 {
@@ -180,8 +176,8 @@ func (s *Store) ends(ends []End) string {
 	}
 	b := make([]byte, 0, 128*len(ends))
 	for _, e := range ends {
-		b = append(append(b, lineBreaks.Replace(e.Session)...), '\n')
-		b = append(append(b, lineBreaks.Replace(e.Reason)...), '\n')
+		b = append(append(b, oneLine(e.Session)...), '\n')
+		b = append(append(b, oneLine(e.Reason)...), '\n')
 		b = append(strconv.AppendInt(b, e.Ago.Milliseconds(), 10), '\n')
 		for _, count := range [...]uint64{e.BytesUp, e.BytesDown, e.MessagesUp, e.MessagesDown} {
 			b = append(strconv.AppendUint(b, count, 10), '\n')
