@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +35,7 @@ type server struct {
 	args []string
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process has ended
+	free func()        // gives the port up, until the server has started for the first time
 }
 
 // newServer starts a server; args are added to its command line.
@@ -49,25 +49,37 @@ func newServer(t *testing.T, args ...string) *server {
 // prepareServer reserves what a server needs without starting it.
 func prepareServer(t *testing.T, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), port: freePort(t), args: args}
-	t.Cleanup(s.kill)
+	s := &server{t: t, dir: t.TempDir(), args: args}
+	s.port, s.free = freePort(t)
+	t.Cleanup(func() {
+		s.free()
+		s.kill()
+	})
 	return s
 }
 
-// freePort is a port that nobody listens on. It lies below those that the
-// system hands out by itself, so that no connection takes it while its server
-// is down.
-func freePort(t *testing.T) int {
+// freePort is a port that nobody listens on, and that nobody takes until it is
+// given up: a socket is bound to it that does not listen, so connections are
+// refused. It lies below those that the system hands out by itself, so that no
+// connection takes it while its server is down.
+func freePort(t *testing.T) (port int, free func()) {
 	t.Helper()
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	require.NoError(t, err)
 	for range 100 {
 		port := 15000 + rand.IntN(15000)
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			require.NoError(t, ln.Close())
-			return port
+		if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err == nil {
+			return port, sync.OnceFunc(func() { _ = syscall.Close(fd) })
 		}
 	}
+	_ = syscall.Close(fd)
 	require.Fail(t, "no free port")
-	return 0
+	return 0, nil
 }
 
 func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -78,6 +90,7 @@ func (s *server) socket() string { return filepath.Join(s.dir, "redis.sock") }
 
 func (s *server) start() {
 	s.t.Helper()
+	s.free()
 	args := append([]string{
 		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--unixsocket", s.socket(), "--save", "", "--appendonly", "no", "--daemonize", "no",
