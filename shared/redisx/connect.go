@@ -63,7 +63,8 @@ type Options struct {
 //
 // The client reconnects by itself, answers every command within about two
 // seconds with a result or an error, and is watched: o.OnHealth hears of an
-// outage within three seconds. Close ends the watching. Commands that block
+// outage within three seconds, the log of a Redis that evicts keys. Close ends
+// the watching. Commands that block
 // need a connection of their own; see [ReadInbox].
 func Connect(ctx context.Context, o Options) (rueidis.Client, error) {
 	if o.Log == nil {

@@ -28,7 +28,8 @@ func watch(client rueidis.Client, a address, o Options) *watched {
 	w := &watched{Client: client, db: a.db, pulse: newPulse(), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		pinger{client: client, address: a, pulse: w.pulse, Options: o}.run(ctx)
+		p := &pinger{client: client, address: a, pulse: w.pulse, eviction: eviction{address: a, log: o.Log}, Options: o, up: true}
+		p.run(ctx)
 	}()
 	return w
 }
@@ -54,72 +55,94 @@ func (w *watched) Close() {
 
 type pinger struct {
 	Options
-	client  rueidis.Client
-	address address
-	pulse   *pulse
+	client   rueidis.Client
+	address  address
+	pulse    *pulse
+	eviction eviction
+	up       bool
+	refused  string // why Redis refuses writes, if it does
 }
 
-func (p pinger) run(ctx context.Context) {
-	up, refused := true, ""
+// unknown is no number of a connection.
+const unknown = -1
+
+func (p *pinger) run(ctx context.Context) {
+	asked := int64(unknown)
 	for pause(ctx, pingGap) {
-		err := p.ping(ctx)
+		connection, err := p.ping(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		// What is no answer to one is a refusal of writes to the next, when Redis
-		// comes back on a full disk.
-		why, _ := WriteRefusal(err)
-		if (err == nil) == up && why == refused {
-			continue
-		}
-		before := refused
-		refused = why
-		if (err == nil) != up {
-			up = err == nil
-			p.pulse.set(up)
-		}
+		p.tell(err)
+		// A new connection may lead to another Redis, with or without an outage
+		// that was noticed.
 		switch {
-		case up && before != "":
-			p.Log.Info("Redis takes writes again", zap.Stringer("redis", p.address))
-		case up:
-			p.Log.Info("Redis is reachable again", zap.Stringer("redis", p.address))
-		default:
-			why = describe("lost", p.address, err)
-			p.Log.Warn(why + "; trying again until it is back")
+		case err != nil:
+			asked = unknown
+		case connection != asked && p.eviction.check(ctx, p.client):
+			asked = connection
 		}
-		p.OnHealth(up, why)
 	}
 }
 
-// ping reports whether Redis can be used. Any error reply says that it cannot
-// (it is loading its data, runs a script for too long, refuses the password),
-// except that this user may not PING, which is an answer like another.
+// tell passes on what a ping has found, if that has changed.
+func (p *pinger) tell(err error) {
+	// What is no answer to one is a refusal of writes to the next, when Redis
+	// comes back on a full disk.
+	why, _ := WriteRefusal(err)
+	if (err == nil) == p.up && why == p.refused {
+		return
+	}
+	before := p.refused
+	p.refused = why
+	if (err == nil) != p.up {
+		p.up = err == nil
+		p.pulse.set(p.up)
+	}
+	switch {
+	case p.up && before != "":
+		p.Log.Info("Redis takes writes again", zap.Stringer("redis", p.address))
+	case p.up:
+		p.Log.Info("Redis is reachable again", zap.Stringer("redis", p.address))
+	default:
+		why = describe("lost", p.address, err)
+		p.Log.Warn(why + "; trying again until it is back")
+	}
+	p.OnHealth(p.up, why)
+}
+
+// ping reports whether Redis can be used, and by what number it knows the
+// connection. Any error reply says that it cannot (it is loading its data, runs
+// a script for too long, refuses the password), except that this user may not
+// PING, which is an answer like another.
 //
 // A Redis that was made a replica keeps its clients, answers them and refuses
 // what they write. Asked to close the connection it makes the next one be
 // dialled, which finds the new primary if the address leads there by now.
-func (p pinger) ping(ctx context.Context) error {
+func (p *pinger) ping(ctx context.Context) (connection int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	b := p.client.B()
 	got := p.client.DoMulti(ctx, b.Ping().Build(), b.Arbitrary("HELLO").Build(), b.Eval().Script(tryWrite).Numkeys(0).Build())
-	err := got[0].Error()
+	err = got[0].Error()
 	if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "NOPERM") {
 		err = nil
 	}
 	if err != nil {
-		return err
+		return unknown, err
 	}
 	hello, err := got[1].AsMap()
 	if err != nil {
-		return err
+		return unknown, err
 	}
 	if isReplica(hello) {
 		_ = p.client.Do(ctx, b.Arbitrary("QUIT").Build()).Error() // the next ping tells
-		return errReplica
+		return unknown, errReplica
 	}
 	if _, refused := WriteRefusal(got[2].Error()); refused {
-		return got[2].Error()
+		return unknown, got[2].Error()
 	}
-	return nil // any other answer says nothing about writes
+	id := hello["id"]
+	connection, _ = id.ToInt64()
+	return connection, nil // any other answer says nothing about writes
 }

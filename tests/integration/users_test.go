@@ -36,7 +36,7 @@ func users(t *testing.T) map[string][]string {
 // A user may do what its program calls and what its scripts call inside, and
 // nothing besides.
 func TestRedisUsersHaveWhatTheirProgramsCall(t *testing.T) {
-	connect := []string{"auth", "hello", "ping", "client|setname", "eval", "fcall", "function|load"}
+	connect := []string{"auth", "hello", "ping", "info", "client|setname", "eval", "fcall", "function|load"}
 	calls := map[string][]string{
 		// The fleet, the inbox, the subscription, and the probe of notifications.
 		"proxy": append([]string{
