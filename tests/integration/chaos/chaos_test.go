@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
+// shortRun is how long make test breaks a pool.
+const shortRun = 6 * time.Second
+
 // TestChaos breaks a pool for a few seconds, by another plan each time. With
 // CHAOS_DURATION it does so for longer, to a larger pool; with CHAOS_SEED it
 // follows the plan of an earlier run.
@@ -19,13 +23,13 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute: not with -short")
 	}
-	s, during := size{proxies: 2, workers: 3, slots: 20, clients: 80}, 6*time.Second
+	s, during := small(), shortRun
 	if text := os.Getenv("CHAOS_DURATION"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			t.Fatalf("CHAOS_DURATION: %v", err)
 		}
-		s, during = size{proxies: 3, workers: 6, slots: 40, clients: 300, real: 1}, d
+		s, during = large(), d
 	}
 	seed := rand.Uint64N(1_000_000)
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
@@ -46,7 +50,9 @@ func TestChaos(t *testing.T) {
 	w.settle()
 	stock.finish(t)
 	last := c.fill((s.workers-1)*s.slots, s.slots+10) // the last worker may be retiring
+	healed := time.Now()
 	left := w.quiet()
+	t.Logf("quiet %.1fs after the last client", time.Since(healed).Seconds())
 	for _, odd := range w.release() {
 		t.Error(odd)
 	}
@@ -94,5 +100,12 @@ func tally(records []record, events []event.Event) string {
 	for _, key := range slices.Sorted(maps.Keys(counts)) {
 		text += "; " + strconv.Itoa(counts[key]) + " " + key
 	}
-	return text + "; " + strconv.Itoa(len(events)) + " events since Redis lost its data for the last time"
+	lost := 0
+	for _, e := range events {
+		if e.Type == event.WorkerLost && e.Worker.Reason == string(event.ReasonLeaseExpired) {
+			lost++
+		}
+	}
+	return fmt.Sprintf("%s; %d events since Redis lost its data for the last time, among them %d of workers whose lease ran out",
+		text, len(events), lost)
 }

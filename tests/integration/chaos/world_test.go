@@ -56,7 +56,8 @@ func newWorld(tb testing.TB, s size) *world {
 		}
 	})
 	w.Pool = harness.NewEmpty(tb, harness.Options{Common: harness.Settings{
-		"log.level": "info", "drain": "2s", "timing.process_lease": "6s", "timing.start_lease": "8s",
+		"log.level": "info", "drain": "2s",
+		"timing.process_lease": s.processLease.String(), "timing.start_lease": s.startLease.String(),
 	}})
 	w.Redis.Persist(tb)
 	self, err := os.Executable()
