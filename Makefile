@@ -99,6 +99,13 @@ sim: ## play a pool of 1,000 virtual workers with 20,000 waiting clients, of whi
 	@deploy/local/install.sh redis
 	@cd tests/integration && PWDIST_SIM=full PWDIST_SIM_SEED='$(SIM_SEED)' go test -count=1 -timeout 10m -v -run '^TestSimulation$$' ./load/sim
 
+# Some two minutes with histories of a thousand steps.
+.PHONY: model
+model: ## play random histories of calls against Redis, and check the state after each call: STEPS=1000 CHECKS=100 SEED=1
+	@deploy/local/install.sh redis
+	@cd shared && PWDIST_MODEL_STEPS='$(or $(STEPS),1000)' PWDIST_MODEL_SEED='$(SEED)' \
+	go test -count=1 -timeout 120m -v -run '^TestModel$$' ./state -rapid.checks='$(or $(CHECKS),100)'
+
 # CHAOS_RACE=1 builds everything with the race detector, which needs a machine for itself.
 .PHONY: chaos
 chaos: ## kill, freeze and cut off the parts of a pool under load, and check what it did: DURATION=60s SEED=1

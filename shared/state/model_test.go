@@ -1,10 +1,13 @@
 package state_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,24 +30,63 @@ const maxClasses = 4
 // single call must do what the rules allow and leave the pool consistent
 // (I1, I4, I5, I6); at the end all goes home, and nothing may be left (I2, I3).
 //
-// The histories are the same every time unless PWDIST_MODEL_STEPS, which is how
-// long they are, or -rapid.seed is set; -rapid.checks is how many.
+// Half of the histories are the same every time, the others are new ones. With
+// PWDIST_MODEL_STEPS, which is how long they are, or a seed, from
+// PWDIST_MODEL_SEED or -rapid.seed, all are of that seed, or new without one.
+// -rapid.checks is how many.
 func TestModel(t *testing.T) {
-	steps := os.Getenv("PWDIST_MODEL_STEPS")
-	if steps == "" {
-		steps = "100"
-		if flag.Lookup("rapid.seed").Value.String() == "0" {
-			require.NoError(t, flag.Set("rapid.seed", "65"))
-		}
-	}
-	require.NoError(t, flag.Set("rapid.steps", steps))
 	require.NoError(t, flag.Set("rapid.nofailfile", "true"))
+	seen := map[string]int{}
+	steps, seed, checks := os.Getenv("PWDIST_MODEL_STEPS"), modelSeed(t), modelChecks(t)
+	if steps == "" && seed == 0 {
+		half := checks / 2
+		t.Run("known histories", func(t *testing.T) { playModel(t, 65, "100", half, seen) })
+		t.Run("new histories", func(t *testing.T) { playModel(t, freshSeed(), "100", checks-half, seen) })
+	} else {
+		playModel(t, cmp.Or(seed, freshSeed()), cmp.Or(steps, "100"), checks, seen)
+	}
+	for _, outcome := range sorted(seen) {
+		t.Logf("%7d %s", seen[outcome], outcome)
+	}
+}
+
+// modelSeed is the seed that was asked for, or 0.
+func modelSeed(t *testing.T) uint64 {
+	t.Helper()
+	text := cmp.Or(os.Getenv("PWDIST_MODEL_SEED"), flag.Lookup("rapid.seed").Value.String())
+	seed, err := strconv.ParseUint(text, 10, 64)
+	require.NoError(t, err, "PWDIST_MODEL_SEED")
+	return seed
+}
+
+func modelChecks(t *testing.T) int {
+	t.Helper()
+	checks, err := strconv.Atoi(flag.Lookup("rapid.checks").Value.String())
+	require.NoError(t, err)
+	return checks
+}
+
+// freshSeed is short, for somebody may have to type it.
+func freshSeed() uint64 { return 1 + rand.Uint64N(1_000_000_000) }
+
+// playModel plays so many histories of about so many steps, and counts in seen
+// what came of the calls. Rapid knows its settings as flags only; they are put
+// back, since other tests read them.
+func playModel(t *testing.T, seed uint64, steps string, checks int, seen map[string]int) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"rapid.seed": strconv.FormatUint(seed, 10), "rapid.steps": steps, "rapid.checks": strconv.Itoa(checks),
+	} {
+		before := flag.Lookup(name).Value.String()
+		require.NoError(t, flag.Set(name, value))
+		t.Cleanup(func() { _ = flag.Set(name, before) })
+	}
+	t.Logf("seed %d: make model SEED=%d STEPS=%s plays this again; if a history fails, the seed that is told there plays it alone", seed, seed, steps)
 	o := options(func(o *state.Options) {
 		// Deadlines pass when the test says so.
 		o.Heartbeat, o.ProcessLease, o.StartLease = 10*time.Minute, time.Hour, time.Hour
 		o.MaxClasses, o.MaxFlavours, o.MaxSkipped = maxClasses, 3, 1
 	})
-	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		p := openPool(t, conn, o)
 		defer p.wipe()
@@ -60,9 +102,6 @@ func TestModel(t *testing.T) {
 		t.Repeat(w.actions())
 		w.goHome(t)
 	})
-	for _, outcome := range sorted(seen) {
-		t.Logf("%7d %s", seen[outcome], outcome)
-	}
 }
 
 func (w *world) actions() map[string]func(*rapid.T) {
