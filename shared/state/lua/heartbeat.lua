@@ -1,7 +1,8 @@
---@ health report dispatch
+--@ health report held dispatch
 -- heartbeat renews a worker's lease and compares what it serves with the log. Heartbeats are
 -- numbered snapshots: number n ends only active sessions that started under a lower number and
--- are not in its list; an assigned one it does not touch.
+-- are not in its list; an assigned one it does not touch. Of a session whose record has vanished it
+-- frees the slot; one that the worker serves it gets back by joining.
 -- ARGV  1 worker  2 number  3 state: ready|unhealthy|retiring  4 reason for sessions that are missing
 --       5 active sessions (JSON array of ids)  6 ends (as report reads them)
 -- reply {epoch, rev, 'ok', state of the worker, time in ms, sessions of the list that have ended ...}
@@ -28,11 +29,8 @@ end
 call('ZADD', P .. 'workers', NOW + LEASE, W.id)
 call('ZADD', P .. 'beats', number, W.id)
 report('worker', W.id, ARGV[6])
-for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. W.id)) do
-  local S = not listed[sid] and session(sid)
-  if S and S.state == 'active' and served_since(S) < number then
-    finish(S, ARGV[4])
-  end
+for _, S in ipairs(holders(W.id, listed)) do
+  if S.state == 'active' and served_since(S) < number then finish(S, ARGV[4]) end
 end
 set_state(W, ARGV[3], int(number), (ARGV[3] == 'unhealthy') and ARGV[4] or '')
 dispatch(W)

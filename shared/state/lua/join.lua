@@ -1,4 +1,4 @@
---@ health remove finish dispatch token
+--@ health remove finish held dispatch token
 -- join brings a worker into the fleet, or back into it with the sessions that it serves.
 -- ARGV  1 worker  2 endpoint  3 flavour  4 flavour facts (JSON)  5 browser  6 browser version
 --       7 playwright  8 isolation modes, comma separated  9 labels (JSON)  10 slots
@@ -45,7 +45,11 @@ if other and other ~= id then
   local O, lost = worker(other), {}
   for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. other)) do
     local S = session(sid)
-    if S and S.state == 'active' then lost[#lost + 1] = S end
+    if not S then
+      call('SREM', P .. 'held:' .. other, sid)
+    elseif S.state == 'active' then
+      lost[#lost + 1] = S
+    end
     if #lost > MAX_SKIPPED then break end
   end
   local more, beat = #lost > MAX_SKIPPED, call('ZSCORE', P .. 'beats', other) or '0'
@@ -131,11 +135,10 @@ for _, A in ipairs(serves) do
 end
 
 local assigned = 0
-for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. id)) do
-  local S = session(sid)
-  if S and S.state == 'assigned' then
+for _, S in ipairs(holders(id)) do
+  if S.state == 'assigned' then
     assigned = assigned + 1
-  elseif S and S.state == 'active' and not listed[sid] and served_since(S) < number then
+  elseif S.state == 'active' and not listed[S.id] and served_since(S) < number then
     finish(S, 'worker_closed')
   end
 end

@@ -1,4 +1,4 @@
---@ report remove dispatch
+--@ report held remove dispatch
 -- leave takes a worker out of the fleet. It is refused while a slot is held, unless the
 -- worker's own deadline has passed (force), which ends what is active. What is assigned then
 -- is moved by its proxy, whose dial fails.
@@ -7,14 +7,13 @@
 -- reply {epoch, rev, 'left'} | {epoch, rev, 'held', count}
 local W = worker(ARGV[1], true)
 local freed = report('worker', ARGV[1], ARGV[5])
-local held = call('SMEMBERS', P .. 'held:' .. ARGV[1])
+local held = holders(ARGV[1])
 if #held > 0 and ARGV[4] ~= '1' then
   give(freed)
   return { EPOCH, REV, 'held', int(#held) }
 end
-for _, sid in ipairs(held) do
-  local S = session(sid)
-  if S and S.state == 'active' then finish(S, 'worker_drained') end
+for _, S in ipairs(held) do
+  if S.state == 'active' then finish(S, 'worker_drained') end
 end
 if W then
   if ARGV[2] ~= 'drain' then call('ZADD', P .. 'recycling', NOW + FADE, W.flavour .. '|' .. W.endpoint) end

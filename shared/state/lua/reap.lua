@@ -1,4 +1,4 @@
---@ remove finish sweep tidy deadline
+--@ remove finish held sweep tidy deadline
 -- reap ends what nobody is left to end. A queued or assigned session goes when its proxy's
 -- lease or its start lease is gone; an active one only when worker and proxy are both gone,
 -- because each of them sees the connection. In batches, so that no call holds Redis for long:
@@ -33,15 +33,12 @@ for _, id in ipairs(due(P .. 'workers', LEASE, left)) do
   left = left - 1
   local W = worker(id)
   local lost = {}
-  for _, sid in ipairs(call('SMEMBERS', P .. 'held:' .. id)) do
-    local S = session(sid)
-    if not S then
-      call('SREM', P .. 'held:' .. id, sid)
-    elseif S.state == 'active' then
+  for _, S in ipairs(holders(id)) do
+    if S.state == 'active' then
       if alive(P .. 'proxies', S.proxy) then
         -- From now on only its proxy can lead to it, which an earlier loss of that proxy may
         -- have undone.
-        call('SADD', P .. 'owned:' .. S.proxy, sid)
+        call('SADD', P .. 'owned:' .. S.proxy, S.id)
       else
         lost[#lost + 1] = S
       end
