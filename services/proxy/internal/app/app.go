@@ -198,6 +198,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	})
 	ro := relay.DefaultOptions()
 	ro.Stall, ro.Ping, ro.Dead, ro.Pipes = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead, p.places.pipes
+	ro.Foretell = p.foretell
 	trusted, err := edge.ParseTrusted(p.config.TrustedProxies)
 	if err != nil {
 		return err
@@ -331,7 +332,7 @@ func (p *proxy) drain(ctx context.Context) error {
 
 func (p *proxy) cut(r *relay.Relay) {
 	p.log.Warn("closing the sessions that are left", zap.Int("sessions", r.Len()))
-	p.announce(reasonDrained)
+	p.announce(p.running.ends(reasonDrained))
 	r.CloseAll(1001, reasonDrained, "the proxy is going away")
 	select {
 	case <-r.Empty():
@@ -341,18 +342,24 @@ func (p *proxy) cut(r *relay.Relay) {
 
 const (
 	reasonDrained = "proxy_drained"
-	// announceTime bounds what a stop waits for Redis, announceBatch how long
+	// announceTime bounds what an end waits for Redis, announceBatch how long
 	// one call holds it.
 	announceTime  = 3 * time.Second
 	announceBatch = 100
 )
 
-// announce tells the pool why the sessions end, before their workers see them
+// foretell is for sessions that the relay is about to cut.
+func (p *proxy) foretell(sessions []*relay.Session, reason string) {
+	p.log.Info("cutting sessions", zap.Int("sessions", len(sessions)), zap.String("reason", reason))
+	p.announce(p.running.endsOf(sessions, reason))
+}
+
+// announce tells the pool why sessions end, before their workers see them
 // ending and can only say that the client has closed.
-func (p *proxy) announce(reason string) {
+func (p *proxy) announce(ends []state.End) {
 	ctx, done := context.WithTimeout(context.Background(), announceTime)
 	defer done()
-	for batch := range slices.Chunk(p.running.ends(reason), announceBatch) {
+	for batch := range slices.Chunk(ends, announceBatch) {
 		if err := p.store.Finish(ctx, state.SideProxy, p.id, batch...); err != nil {
 			p.metrics.redisErrors.Inc()
 			p.log.Warn("cannot tell the pool why sessions end", zap.Error(err))

@@ -73,11 +73,32 @@ func (r *running) ends(reason string) []state.End {
 	defer r.mu.Unlock()
 	all := make([]state.End, 0, len(r.sessions))
 	for id, s := range r.sessions {
-		e := state.End{Session: id, Reason: reason}
-		if s.Session != nil {
-			e.BytesUp, e.BytesDown = s.Bytes()
-		}
-		all = append(all, e)
+		all = append(all, s.end(id, reason))
 	}
 	return all
+}
+
+// endsOf is ends of some sessions.
+func (r *running) endsOf(sessions []*relay.Session, reason string) []state.End {
+	some := make(map[*relay.Session]bool, len(sessions))
+	for _, s := range sessions {
+		some[s] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]state.End, 0, len(sessions))
+	for id, s := range r.sessions {
+		if s.Session != nil && some[s.Session] {
+			all = append(all, s.end(id, reason))
+		}
+	}
+	return all
+}
+
+func (s served) end(id, reason string) state.End {
+	e := state.End{Session: id, Reason: reason}
+	if s.Session != nil {
+		e.BytesUp, e.BytesDown = s.Bytes()
+	}
+	return e
 }

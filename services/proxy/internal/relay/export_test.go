@@ -160,3 +160,10 @@ func (s *Session) Unsent() int {
 	n, _ := unix.IoctlGetInt(s.legs[clientSide].fd, unix.SIOCOUTQNSD)
 	return n
 }
+
+// Done tells whether the session has begun to stop.
+func (s *Session) Done() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done
+}

@@ -155,7 +155,8 @@ func (s *Session) gone(l *leg, side int) bool {
 		if time.Duration(k.stuck)*o.look() < o.Stall {
 			return false
 		}
-		s.abort(ReasonStalled)
+		k.stuck = 0 // judged once
+		go s.relay.cut([]*Session{s}, ReasonStalled)
 		return true
 	}
 	k.stuck = 0

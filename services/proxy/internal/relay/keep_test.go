@@ -210,13 +210,17 @@ func TestI8NotDead(t *testing.T) {
 // TestStalledInTheKernel cuts a client that takes nothing although all that
 // waits for it has left the relay.
 func TestStalledInTheKernel(t *testing.T) {
+	var told <-chan *relay.Session
 	s := newRig(t, func(o *relay.Options) {
 		o.Ping, o.Dead, o.Stall = 16*time.Millisecond, 5*time.Second, 160*time.Millisecond
+		told = foretold(o)
 	}).session()
 	require.NoError(t, s.client.SetReadBuffer(16<<10))
 	go answers(s.worker, false, func(byte, []byte) {})
 	write(t, s.worker, frame(fin|binaryMessage, noise(1, 1<<20), false))
 	require.Equal(t, relay.ReasonStalled, s.ended().Reason)
+	require.Same(t, s.Session, receive(t, told))
+	require.Empty(t, told, "it was judged more than once")
 }
 
 // TestI8Pinged sends conversations with pings put in between all the time: what

@@ -38,6 +38,11 @@ type Options struct {
 	// time. Each takes two descriptors, which are kept for the
 	// next one while there are sessions.
 	Pipes int
+	// Foretell, which may be nil, is told of sessions that the relay is about to
+	// cut by its own judgement, and of the reason, while the other ends cannot see
+	// anything yet. The sessions go on until it returns. It may be called by several
+	// goroutines at the same time.
+	Foretell func(sessions []*Session, reason string)
 }
 
 // look is the time between two looks at a session.

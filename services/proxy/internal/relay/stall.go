@@ -48,8 +48,8 @@ func (w *stuckSet) watch(limit time.Duration) {
 	defer t.Stop()
 	for now := range t.C {
 		stalled, empty := w.look(now, limit)
-		for _, d := range stalled {
-			d.session.abort(ReasonStalled)
+		if len(stalled) > 0 {
+			go stalled[0].relay.cut(stalled, ReasonStalled)
 		}
 		if empty {
 			return
@@ -57,7 +57,7 @@ func (w *stuckSet) watch(limit time.Duration) {
 	}
 }
 
-func (w *stuckSet) look(now time.Time, limit time.Duration) (stalled []*dir, empty bool) {
+func (w *stuckSet) look(now time.Time, limit time.Duration) (stalled []*Session, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for d, still := range w.since {
@@ -69,7 +69,7 @@ func (w *stuckSet) look(now time.Time, limit time.Duration) (stalled []*dir, emp
 			delete(w.since, d)
 		case now.Sub(still.begun) >= limit:
 			delete(w.since, d)
-			stalled = append(stalled, d)
+			stalled = append(stalled, d.session)
 		}
 	}
 	w.watching = len(w.since) > 0

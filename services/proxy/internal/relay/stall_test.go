@@ -84,10 +84,15 @@ func TestI8Stalled(t *testing.T) {
 // the relay.
 func TestStalled(t *testing.T) {
 	ways(t, func(t *testing.T, from int) {
-		s := newRig(t, func(o *relay.Options) { o.Ping, o.Stall = 0, 200*time.Millisecond }).session()
+		var told <-chan *relay.Session
+		s := newRig(t, func(o *relay.Options) {
+			o.Ping, o.Stall = 0, 200*time.Millisecond
+			told = foretold(o)
+		}).session()
 		sender, reader := s.far(from)
 		sent := fill(t, sender)
 		require.Equal(t, relay.ReasonStalled, s.ended().Reason)
+		require.Same(t, s.Session, receive(t, told))
 		got, err := io.ReadAll(reader)
 		require.NoError(t, err)
 		require.Less(t, len(got), len(sent))
