@@ -74,7 +74,7 @@ type Playwright struct {
 
 // Relay bounds what a session may take.
 type Relay struct {
-	Stall time.Duration `koanf:"stall" doc:"A side that takes none of the bytes waiting for it for so long is cut off."`
+	Stall time.Duration `koanf:"stall" doc:"Playwright's server is cut off when it takes none of the bytes waiting for it for so long; a proxy, which judges the client itself and reads in bursts, for ten times as long."`
 }
 
 // Guard says what clients may call on the browser that they share.

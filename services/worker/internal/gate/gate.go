@@ -51,7 +51,7 @@ type Ending struct {
 type Options struct {
 	Listen  string
 	Slots   int
-	Stall   time.Duration // how long a side may take nothing while bytes wait for it
+	Stall   time.Duration // how long the server may take nothing while bytes wait for it; a proxy ten times as long
 	Log     *zap.Logger
 	Metrics *Metrics
 	Guard   *guard.Rules // nil lets clients call what they like

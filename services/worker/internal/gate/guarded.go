@@ -54,7 +54,7 @@ func (r *relay) answerLocked() error {
 	if len(r.answers) == 0 || r.down.opaque || !r.down.frames.AtMessageBoundary() || r.down.frames.CloseSeen() {
 		return nil
 	}
-	err := r.client.send(r.answers, r.stall)
+	err := r.client.send(r.answers, r.clientStall)
 	r.answers = r.answers[:0]
 	return err
 }

@@ -35,7 +35,13 @@ const (
 	endTime = 2 * time.Second
 	// boundaryTime is how much of that may pass until a frame that has begun
 	// has ended.
-	boundaryTime  = time.Second
+	boundaryTime = time.Second
+	// proxyPatience is how many times the stall limit a client's side may take nothing.
+	// Between the client and us is a proxy, which judges the client itself, by each
+	// byte that it takes. It reads on only when a good part of its own buffers is empty,
+	// megabytes that a client which is slow, but reads, needs longer for. What is left to
+	// find here is a proxy that stands still, which the pool finds as well.
+	proxyPatience = 10
 	closingReason = 1001 // going away
 	closingPolicy = 1008
 )
@@ -47,7 +53,8 @@ const (
 type relay struct {
 	client, server *socket
 	up, down       pump
-	stall          time.Duration
+	stall          time.Duration // of the server
+	clientStall    time.Duration
 
 	cause  atomic.Pointer[string] // the first thing that ended the session
 	gone   func()                 // called when that is the server, before the client can know; may be nil
@@ -82,7 +89,7 @@ type pump struct {
 }
 
 func newRelay(client, server *socket, stall time.Duration, m *Metrics) *relay {
-	r := &relay{client: client, server: server, stall: stall}
+	r := &relay{client: client, server: server, stall: stall, clientStall: proxyPatience * stall}
 	r.up = pump{r: r, from: client, to: server, other: &r.down, counter: m.up, ends: clientClosed}
 	r.down = pump{r: r, from: server, to: client, other: &r.up, counter: m.down, ends: serverGone}
 	return r
@@ -184,15 +191,23 @@ func (p *pump) pass(b []byte) bool {
 func (p *pump) deliver(b []byte) error {
 	if p.r.guard == nil || p == &p.r.up {
 		p.follow(b)
-		return p.to.send(b, p.r.stall)
+		return p.to.send(b, p.stall())
 	}
 	p.r.talk.Lock()
 	defer p.r.talk.Unlock()
 	p.follow(b)
-	if err := p.to.send(b, p.r.stall); err != nil {
+	if err := p.to.send(b, p.stall()); err != nil {
 		return err
 	}
 	return p.r.answerLocked()
+}
+
+// stall is how long the receiver may take nothing.
+func (p *pump) stall() time.Duration {
+	if p == &p.r.down {
+		return p.r.clientStall
+	}
+	return p.r.stall
 }
 
 func (p *pump) follow(b []byte) {

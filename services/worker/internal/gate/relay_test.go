@@ -329,7 +329,7 @@ func TestAnEndThatComesBeforeTheFirstByte(t *testing.T) {
 }
 
 func TestAReaderThatStallsIsCut(t *testing.T) { // I8
-	r := newRig(t, func(o *Options) { o.Stall = 300 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.Stall = 300 * time.Millisecond / proxyPatience })
 	_, server := r.open("stalled")
 	other, otherServer := r.open("other")
 	var pouring sync.WaitGroup
@@ -351,15 +351,18 @@ func TestAReaderThatStallsIsCut(t *testing.T) { // I8
 }
 
 func TestAReaderThatStallsOverAFewBytesIsCut(t *testing.T) { // I8
-	r := newRig(t, func(o *Options) { o.Stall = 100 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.Stall = 100 * time.Millisecond / proxyPatience })
 	client, server := r.open("s")
 	_ = client.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 	server.send(string(frame(make([]byte, 256<<10), false))) // which the kernel takes
 	require.Equal(t, "stalled", r.waitEnd().Reason)
 }
 
-func TestAReaderThatIsOnlySlowIsNotCut(t *testing.T) { // I8
-	r := newRig(t, func(o *Options) { o.Stall = 1500 * time.Millisecond })
+// Between a slow client and the gate is a proxy, which reads nothing at all for longer
+// than the stall limit, and then goes on.
+func TestAProxyThatReadsInBurstsIsNotCut(t *testing.T) { // I8
+	const stall = 200 * time.Millisecond
+	r := newRig(t, func(o *Options) { o.Stall = stall })
 	client, server := r.open("s")
 	sent := frame(make([]byte, 24<<20), false)
 	var pouring sync.WaitGroup
@@ -370,16 +373,17 @@ func TestAReaderThatIsOnlySlowIsNotCut(t *testing.T) { // I8
 		}
 		_ = server.Close()
 	})
-	// Slower in all than the stall limit, but never without progress for as long.
+	// Longer in all than what cuts a proxy that takes nothing.
+	const pauses = proxyPatience + 1
 	var got int
-	b := make([]byte, 1<<20)
+	b := make([]byte, len(sent)/pauses)
 	for {
+		<-time.After(3 * stall / 2)
 		n, err := io.ReadFull(client.in, b)
 		got += n
 		if err != nil {
 			break
 		}
-		<-time.After(100 * time.Millisecond)
 	}
 	pouring.Wait()
 	require.Equal(t, len(sent), got)

@@ -105,10 +105,10 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	}
 	g.proxies.meet(q.voucher)
 	r.up.early, r.down.early = rest(in), rest(s.in)
-	client.limitSilence(g.o.Stall)
+	client.limitSilence(r.clientStall)
 	_ = client.SetDeadline(time.Time{})
 	_ = server.SetDeadline(time.Time{})
-	if err := client.send(s.yes, g.o.Stall); err != nil {
+	if err := client.send(s.yes, r.clientStall); err != nil {
 		// It has started, so it has to end like any other.
 		r.because(clientClosed)
 		r.cut()
