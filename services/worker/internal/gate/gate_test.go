@@ -268,6 +268,7 @@ func TestNobodyPassesWithoutAnAssignment(t *testing.T) { // I10
 		"plain HTTP":         {request: "GET /json HTTP/1.1\r\nHost: w\r\n\r\n", status: 426, code: "upgrade_required"},
 		"not GET":            {request: "POST /session HTTP/1.1\r\nHost: w\r\n" + stockHeaders + "x-pwdist-session: s\r\nx-pwdist-attempt: 1\r\n\r\n", status: 426, code: "upgrade_required"},
 		"not HTTP":           {request: "nonsense\r\n\r\n", status: 400},
+		"a long head":        {request: "GET /session HTTP/1.1\r\n" + strings.Repeat("x-a: "+strings.Repeat("b", 1000)+"\r\n", 70) + stockHeaders + "\r\n", status: 431},
 		"a folded header":    {request: "GET /session HTTP/1.1\r\nx-a: b\r\n x-pwdist-session: s\r\n" + stockHeaders + "\r\n", status: 400},
 		"a bare newline":     {request: "GET /session HTTP/1.1\r\nx-a: b\nx-pwdist-session: s\r\n" + stockHeaders + "\r\n", status: 400},
 	} {

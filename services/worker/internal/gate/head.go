@@ -16,7 +16,10 @@ import (
 // maxHead bounds a request or an answer without its body.
 const maxHead = 64 << 10
 
-var errHead = errors.New("not an HTTP/1.1 message")
+var (
+	errHead = errors.New("not an HTTP/1.1 message")
+	errLong = errors.New("the head is too long")
+)
 
 // readHead reads up to and with the empty line.
 func readHead(r *bufio.Reader) ([]byte, error) {
@@ -34,7 +37,7 @@ func readHead(r *bufio.Reader) ([]byte, error) {
 			return head, nil
 		}
 		if len(head) > maxHead {
-			return nil, errHead
+			return nil, errLong
 		}
 	}
 }

@@ -44,8 +44,12 @@ func (g *Gate) serve(c net.Conn) {
 	_ = client.SetDeadline(time.Now().Add(requestTime))
 	in := bufio.NewReader(client)
 	head, err := readHead(in)
+	if errors.Is(err, errLong) {
+		// A silent end would be put down to the worker, and each other one be tried.
+		g.refuse(client, request{}, err)
+	}
 	if err != nil {
-		return // gone, or not HTTP
+		return // gone
 	}
 	q, err := parseRequest(head)
 	if err != nil {
@@ -196,8 +200,11 @@ func no(err error) (text []byte, code string) {
 	switch {
 	case errors.As(err, &server):
 		return server.raw, "playwright_" + strconv.Itoa(server.status)
-	case !errors.As(err, &own) && errors.Is(err, errHead):
+	case errors.As(err, &own):
+	case errors.Is(err, errHead):
 		return []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "bad_request"
+	case errors.Is(err, errLong):
+		return []byte("HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "head_too_long"
 	}
 	own = refusal.From(err)
 	return own.AppendHTTP(nil), string(own.Code)
