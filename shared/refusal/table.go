@@ -118,8 +118,8 @@ func rows() []Row {
 			"There is nothing at this path.",
 			"Connect to ws://HOST:PORT/, or to /chromium, /firefox or /webkit there."),
 		mistake(UpgradeRequired, http.StatusUpgradeRequired,
-			"This address serves WebSocket connections and got a plain HTTP request.",
-			"Open it with a Playwright client: chromium.connect('ws://HOST:PORT')."),
+			"This address serves WebSocket connections and got a request without an upgrade to one.",
+			"Open it with a Playwright client: chromium.connect('ws://HOST:PORT'). Where one did, a balancer in between does not pass the upgrade on: nginx needs proxy_http_version 1.1 and proxy_set_header for Upgrade and Connection."),
 
 		mistake(NoVersion, http.StatusPreconditionRequired,
 			"No worker of this pool runs your Playwright version.",

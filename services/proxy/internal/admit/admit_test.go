@@ -348,12 +348,12 @@ var reasons = map[refusal.Code]string{
 	refusal.WaitTimeout: "wait_timeout", refusal.RedisUnavailable: "wait_timeout", refusal.Draining: "proxy_drained",
 	refusal.DialFailed: "dial_failed", refusal.OutOfDescriptors: "dial_failed", refusal.LeaseExpired: "lease_expired",
 	refusal.NoAssignment: "dial_failed", refusal.WorkerFull: "dial_failed", refusal.BrowserDown: "dial_failed",
-	refusal.NoVersion: "worker_closed", refusal.ServerRefused: "worker_closed",
+	refusal.NoVersion: "worker_closed", refusal.ServerRefused: "worker_closed", refusal.UpgradeRequired: "worker_closed",
 	refusal.QueueFull: "queue_full", refusal.TooManyClasses: "queue_full", refusal.TokenLimit: "token_limit", refusal.TokenQueue: "token_queue",
 	refusal.Lost: "proxy_lost", refusal.OtherRelease: "proxy_lost", refusal.Internal: "proxy_lost",
 
 	refusal.UnknownBrowser: "policy", refusal.BadQuery: "policy", refusal.CDPClient: "policy", refusal.Unauthorized: "policy",
-	refusal.AuthFailures: "policy", refusal.ForeignOrigin: "policy", refusal.NotFound: "policy", refusal.UpgradeRequired: "policy",
+	refusal.AuthFailures: "policy", refusal.ForeignOrigin: "policy", refusal.NotFound: "policy",
 	refusal.Pending: "policy", refusal.NoLabels: "policy", refusal.NoIsolation: "policy",
 }
 

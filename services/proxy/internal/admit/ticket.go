@@ -291,9 +291,10 @@ func Reason(err error) string {
 	case refusal.DialFailed, refusal.OutOfDescriptors,
 		refusal.NoAssignment, refusal.WorkerFull, refusal.BrowserDown:
 		return "dial_failed"
-	case refusal.NoVersion, refusal.ServerRefused:
-		// Of a session in the pool it is the Playwright server that says so: a
-		// client that fits no worker by what the pool knows does not come into it.
+	case refusal.NoVersion, refusal.ServerRefused, refusal.UpgradeRequired:
+		// Of a session in the pool it is the Playwright server that says so, or the gate:
+		// a client that fits no worker by what the pool knows, or asks for no upgrade, does
+		// not come into it.
 		return "worker_closed"
 	case refusal.LeaseExpired:
 		return "lease_expired"
@@ -304,7 +305,7 @@ func Reason(err error) string {
 	case refusal.TokenQueue:
 		return "token_queue"
 	case refusal.UnknownBrowser, refusal.BadQuery, refusal.CDPClient, refusal.Unauthorized, refusal.AuthFailures, refusal.ForeignOrigin,
-		refusal.NotFound, refusal.UpgradeRequired, refusal.Pending, refusal.NoLabels, refusal.NoIsolation:
+		refusal.NotFound, refusal.Pending, refusal.NoLabels, refusal.NoIsolation:
 		return "policy"
 	case refusal.Lost, refusal.OtherRelease, refusal.Internal:
 		return "proxy_lost" // for this session it is

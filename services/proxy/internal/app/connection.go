@@ -153,9 +153,14 @@ func (p *proxy) dial(ctx context.Context, g state.Grant, u dial.Upgrade) (*dial.
 }
 
 // answered tells a failure that no other worker would mend, and the refusal of it:
-// what the Playwright server itself says about the client.
+// what the Playwright server itself says about the client, and what a gate says about
+// the request. Whatever else a gate says is about its worker or about the session, which
+// the pool knows better.
 func answered(err error) (no refusal.Refusal, final bool) {
 	said, ok := errors.AsType[*dial.Refused](err)
+	if ok && said.Code == string(refusal.UpgradeRequired) {
+		return refusal.New(refusal.UpgradeRequired, ""), true
+	}
 	if !ok || said.Code != "" || said.Status < 400 || said.Status > 499 {
 		return refusal.Refusal{}, false
 	}

@@ -200,8 +200,12 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 		return // it has left, or the proxy stops
 	}
 	defer e.unfinished.leave()
-	if !isUpgrade(r) {
+	if !isWebSocket(r) {
 		client.Refuse(e.plain(r))
+		return
+	}
+	if !upgrades(r.Header) {
+		client.Refuse(e.refusal(r, refusal.New(refusal.UpgradeRequired, "Its Connection header does not say 'upgrade'.")))
 		return
 	}
 	remote := e.o.Trusted.client(hostOf(r.RemoteAddr), r.Header)
@@ -285,30 +289,6 @@ func bodiless(r *http.Request, answer []byte) []byte {
 	}
 	var s headScan
 	return answer[:s.end(answer)]
-}
-
-// websocketVersion is the only version there is (RFC 6455).
-const websocketVersion = "13"
-
-func isUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && sound(r.Header) && r.ContentLength <= 0 && len(r.TransferEncoding) == 0 &&
-		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
-		r.Header.Get("Sec-Websocket-Key") != "" && r.Header.Get("Sec-Websocket-Version") == websocketVersion
-}
-
-// sound tells whether headers may be passed on: nbio lets control characters
-// through, which the next parser may read otherwise.
-func sound(h http.Header) bool {
-	for name, values := range h {
-		for _, text := range append([]string{name}, values...) {
-			for i := range len(text) {
-				if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
-					return false
-				}
-			}
-		}
-	}
-	return true
 }
 
 // nbioLog puts the library's lines into ours.

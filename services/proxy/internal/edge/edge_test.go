@@ -90,6 +90,9 @@ func TestAnswers(t *testing.T) {
 		"old WebSocket":       {strings.Replace(upgrade("/", stock...), "Version: 13", "Version: 8", 1), 426, refusal.UpgradeRequired, ""},
 		"no key":              {strings.Replace(upgrade("/", stock...), "Sec-WebSocket-Key", "X-Key", 1), 426, refusal.UpgradeRequired, ""},
 		"upgrade with a body": {strings.Replace(upgrade("/", stock...), "Host", "Content-Length: 3\r\nHost", 1) + "abc", 426, refusal.UpgradeRequired, ""},
+		"no Connection":       {strings.Replace(upgrade("/", stock...), "Connection: Upgrade\r\n", "", 1), 426, refusal.UpgradeRequired, "a balancer"},
+		"Connection: close":   {strings.Replace(upgrade("/", stock...), "Connection: Upgrade", "Connection: close", 1), 426, refusal.UpgradeRequired, "Connection header does not say"},
+		"Connection: other":   {strings.Replace(upgrade("/", stock...), "Connection: Upgrade", "Connection: upgraded, keep-alive", 1), 426, refusal.UpgradeRequired, "a balancer"},
 		"unknown path":        {get("/admin"), 404, refusal.NotFound, "/admin"},
 		"upgrade elsewhere":   {upgrade("/admin", stock...), 404, refusal.NotFound, "/admin"},
 		"bad query":           {upgrade("/?nope=1", stock...), 400, refusal.BadQuery, "nope"},
@@ -109,6 +112,17 @@ func TestAnswers(t *testing.T) {
 	require.Empty(t, p.upgrades)
 	p.send(upgrade("/", append(stock, "Origin: https://OK.example")...))
 	receive(t, p.upgrades)
+}
+
+// TestConnectionLists asks for the upgrade as balancers and browsers do.
+func TestConnectionLists(t *testing.T) {
+	p := serve(t)
+	for _, lines := range []string{
+		"Connection: upgrade", "connection: keep-alive, Upgrade", "Connection: UPGRADE,keep-alive", "Connection: keep-alive\r\nConnection: upgrade",
+	} {
+		p.send(strings.Replace(upgrade("/", stock...), "Connection: Upgrade", lines, 1))
+		receive(t, p.upgrades)
+	}
 }
 
 // TestRefusedInFull sends more than the request, which must not cost the client
