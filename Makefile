@@ -33,7 +33,7 @@ help: ## show this list
 
 .PHONY: up
 up: build ## run a pool here: private Redis, proxy and WORKERS=1 workers, until Ctrl-C
-	@deploy/local/install.sh $(if $(REDIS_URL)$(PWDIST_REDIS__URL),,redis) browser node playwright
+	@deploy/local/install.sh $(if $(REDIS_URL)$(PWDIST_REDIS__URL),,redis) node playwright browser
 	@exec deploy/local/up.sh
 
 .PHONY: build
@@ -50,7 +50,7 @@ install: ## install what running a pool needs and this machine lacks
 
 .PHONY: install-test
 install-test: ## the same for the tests: also a C compiler and the stock Node and Python clients
-	@deploy/local/install.sh redis browser node playwright cc clients-node clients-python
+	@deploy/local/install.sh redis node playwright browser cc clients-node clients-python
 
 .PHONY: test
 test: install-test build ## run all tests, with real browsers, Redis and clients, under the race detector
@@ -69,7 +69,7 @@ test-compose: ## test the images and the compose files, on a Docker Engine
 # The whole takes some minutes; the machine has to be idle for figures that mean something.
 .PHONY: bench
 bench: ## measure beside HAProxy: BENCH=small,bulk,… BENCH_ROUNDS=3 BENCH_SECONDS=4 PROFILE=dir
-	@deploy/local/install.sh redis browser node playwright clients-node haproxy
+	@deploy/local/install.sh redis node playwright browser clients-node haproxy
 	@$(if $(PROFILE),mkdir -p '$(PROFILE)')
 	@cd tests/integration && BENCH='$(or $(BENCH),all)' BENCH_ROUNDS='$(BENCH_ROUNDS)' BENCH_SECONDS='$(BENCH_SECONDS)' \
 	PROFILE='$(if $(PROFILE),$(abspath $(PROFILE)))' go test -count=1 -timeout 30m -v -run '^TestBench$$' ./load
@@ -90,7 +90,7 @@ bench-state: ## measure what a session costs Redis as fleet, flavours and queue 
 # Each row takes as long as its fault lasts, so several are played at once.
 .PHONY: faults
 faults: ## measure what faults do to a pool, for docs/faults.md: FAULTS=Redis RUNS=3 WRITE=1
-	@deploy/local/install.sh redis browser node playwright clients-node
+	@deploy/local/install.sh redis node playwright browser clients-node
 	@cd tests/integration && PWDIST_FAULTS='$(if $(WRITE),write,print)' PWDIST_FAULTS_RUNS='$(or $(RUNS),3)' \
 	go test -count=1 -timeout 60m -parallel 8 -v -run '^TestFaults$$/^row$$/$(FAULTS)' ./faulttable
 
@@ -109,7 +109,7 @@ model: ## play random histories of calls against Redis, and check the state afte
 # CHAOS_RACE=1 builds everything with the race detector, which needs a machine for itself.
 .PHONY: chaos
 chaos: ## kill, freeze and cut off the parts of a pool under load, and check what it did: DURATION=60s SEED=1
-	@deploy/local/install.sh redis browser node playwright clients-node
+	@deploy/local/install.sh redis node playwright browser clients-node
 	@cd tests/integration && CHAOS_DURATION='$(or $(DURATION),60s)' CHAOS_SEED='$(SEED)' \
 	go test $(if $(CHAOS_RACE),-race) -count=1 -timeout 120m -v -run '^TestChaos$$' ./chaos
 
@@ -121,7 +121,7 @@ recycling: ## have ten workers be replaced again and again by SESSIONS=5000, and
 
 .PHONY: soak
 soak: ## use a pool for DURATION=10m, kill clients, pages and browsers, and see that nothing grows
-	@deploy/local/install.sh redis browser node playwright clients-node
+	@deploy/local/install.sh redis node playwright browser clients-node
 	@cd tests/integration && PWDIST_SOAK='$(or $(DURATION),10m)' go test -count=1 -timeout 120m -v -run '^TestSoak$$' ./soak
 
 .PHONY: lint

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Makes sure that what the pool needs on this machine is there, and installs only what is missing.
 #
-#   deploy/local/install.sh [redis] [browser] [node] [playwright] [cc] [clients-node] [clients-python] [haproxy] [valgrind]
+#   deploy/local/install.sh [redis] [node] [playwright] [browser] [cc] [clients-node] [clients-python] [haproxy] [valgrind]
 #
-# Without arguments: redis browser node playwright, which is what running a pool takes. On Debian and Ubuntu, as
+# Without arguments: redis node playwright browser, which is what running a pool takes; the browser comes after
+# playwright, which names the builds that fit it. On Debian and Ubuntu, as
 # root or with sudo, missing programs come from apt-get; elsewhere every missing one is named together with the way
 # to get it, and the exit status is 1. Node packages are installed below the repository, never system-wide.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly root
-readonly node_major_needed=20
+readonly redis_major_needed=7 node_major_needed=20
+readonly playwright_dir=${PWDIST_PLAYWRIGHT__DIR:-$root/services/worker/playwright}
 
 missing=()
 
@@ -73,47 +75,104 @@ try_apt() {
 # ---------------------------------------------------------------- what a pool needs
 
 need_redis() {
-	have redis-server && return
-	if apt_has redis-server && apt_install redis-server; then return; fi
-	lacks "redis-server (7.0 or later): install your system's Redis package (Debian: apt-get install redis-server;" \
-		"macOS: brew install redis), or set REDIS_URL to a Redis that you already run"
+	have_redis && return
+	local candidate
+	if apt_has redis-server; then
+		candidate=$(apt_candidate redis-server)
+		candidate=${candidate#*:} # an epoch
+		if [[ ${candidate%%.*} =~ ^[0-9]+$ ]] && ((${candidate%%.*} >= redis_major_needed)); then
+			if apt_install redis-server && have_redis; then return; fi
+		fi
+	fi
+	lacks "redis-server $redis_major_needed.0 or later$(redis_found): install your system's Redis package where it is new enough" \
+		"(Debian 12 or later, Ubuntu 24.04 or later: apt-get install redis-server; macOS: brew install redis), else the one of" \
+		"Redis' own makers, or set REDIS_URL to a Redis that you already run"
+}
+
+have_redis() {
+	local major
+	major=$(redis_version)
+	major=${major%%.*}
+	[[ $major =~ ^[0-9]+$ ]] && ((major >= redis_major_needed))
+}
+
+redis_version() { if have redis-server; then redis-server --version | sed -n 's/.* v=\([^ ]*\).*/\1/p'; fi; }
+
+redis_found() {
+	local version
+	version=$(redis_version)
+	[[ -z $version ]] || printf ' (found %s)' "$version"
 }
 
 need_browser() {
 	have_browser && return
-	local package
-	for package in chromium-headless-shell chromium; do
+	local package packages=(chromium-headless-shell chromium)
+	is_headless || packages=(chromium)
+	for package in "${packages[@]}"; do
 		# Ubuntu's chromium is an empty package that hands over to snap, which containers do not have.
 		if apt_has "$package" && [[ $(apt_candidate "$package") != *snap* ]]; then
-			if apt_install "$package"; then return; fi
+			if apt_install "$package" && have_browser; then return; fi
 		fi
 	done
-	lacks "a Chromium: install your system's (Debian: apt-get install chromium-headless-shell), or Playwright's own with" \
-		"'node services/worker/playwright/node_modules/playwright-core/cli.js install --with-deps --only-shell chromium'," \
+	local playwright_says=''
+	if can_apt && [[ -r $playwright_dir/node_modules/playwright-core/cli.js ]] && have_node; then
+		say "Playwright's own Chromium, as this system has no package of one"
+		if playwright_install && have_browser; then return; fi
+		playwright_says=' (which failed just now: see above, and whether this machine reaches the Internet)'
+	fi
+	lacks "a Chromium: install your system's (Debian: apt-get install chromium-headless-shell), or Google Chrome, or Playwright's" \
+		"own with 'node $playwright_dir/node_modules/playwright-core/cli.js install --with-deps $(playwright_which)'$playwright_says," \
 		"or set PWDIST_BROWSER__EXECUTABLE to one that you have"
 }
 
+# What Playwright's installer is to install.
+playwright_which() { if is_headless; then printf '%s' '--only-shell chromium'; else printf '%s' '--no-shell chromium'; fi; }
+
+# It asks for root by itself for the libraries that its browser needs, and leaves builds of other versions alone.
+playwright_install() {
+	local which
+	read -r -a which <<<"$(playwright_which)"
+	node "$playwright_dir/node_modules/playwright-core/cli.js" install --with-deps --no-remove --no-progress "${which[@]}" >&2
+}
+
+# How the worker spells and reads the setting: it has headless browsers unless told otherwise.
+is_headless() {
+	case ${PWDIST_BROWSER__HEADLESS:-${HEADLESS:-true}} in 0 | [fF] | [fF]alse | FALSE) return 1 ;; esac
+}
+
+# What the worker accepts, in services/worker/internal/browser/find.go.
 have_browser() {
-	# A path of the user's own, or another browser than Chromium: the worker itself checks those and says what is wrong.
-	[[ -z ${PWDIST_BROWSER__EXECUTABLE:-} ]] || return 0
+	# A path or a channel of the user's own, or another browser than Chromium: the worker itself checks those and says
+	# what is wrong.
+	[[ -z ${PWDIST_BROWSER__EXECUTABLE:-}${PWDIST_BROWSER__CHANNEL:-} ]] || return 0
 	[[ ${PWDIST_BROWSER__TYPE:-${BROWSER_TYPE:-chromium}} == chromium ]] || return 0
-	local name
-	# The names that the worker looks for.
-	for name in chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable; do
+	local name names=(chromium chromium-browser google-chrome google-chrome-stable)
+	! is_headless || names+=(chromium-headless-shell)
+	for name in "${names[@]}"; do
 		! have "$name" || return 0
 	done
 	have_playwright_build
 }
 
+# Only builds that the pinned playwright-core was made for, and only those whose installation came to its end.
 have_playwright_build() {
-	local cache=${PLAYWRIGHT_BROWSERS_PATH:-}
-	if [[ -z $cache ]]; then
-		case $(uname -s) in
-			Darwin) cache=$HOME/Library/Caches/ms-playwright ;;
-			*) cache=${XDG_CACHE_HOME:-$HOME/.cache}/ms-playwright ;;
-		esac
-	fi
-	compgen -G "$cache/chromium*" >/dev/null
+	local core=$playwright_dir/node_modules/playwright-core builds=${PLAYWRIGHT_BROWSERS_PATH:-} folder builds_of=chromium
+	[[ -r $core/browsers.json ]] && have_node || return 1
+	! is_headless || builds_of+=,chromium-headless-shell
+	case $builds in
+		'') builds=${XDG_CACHE_HOME:-$HOME/.cache}/ms-playwright ;;
+		0) builds=$core/.local-browsers ;;
+	esac
+	while IFS= read -r folder; do
+		[[ ! -e $builds/$folder/INSTALLATION_COMPLETE ]] || return 0
+	done < <(node -e '
+		const [file, names] = process.argv.slice(1);
+		for (const b of JSON.parse(require("fs").readFileSync(file)).browsers)
+			if (names.split(",").includes(b.name))
+				for (const revision of [b.revision, ...Object.values(b.revisionOverrides ?? {})])
+					console.log(b.name.replaceAll("-", "_") + "-" + revision);
+	' "$core/browsers.json" "$builds_of")
+	return 1
 }
 
 need_node() {
@@ -211,7 +270,7 @@ npm_ci() {
 		return 0
 	fi
 	say "npm ci in $1"
-	# The browsers come from need_browser: Playwright's own downloads are several hundred megabytes.
+	# The browsers come from need_browser: all of Playwright's own are several hundred megabytes.
 	if ! (cd "$dir" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null); then
 		lacks "the Node packages of $1: npm ci fails there, see above"
 		return 0
@@ -228,14 +287,14 @@ lock() {
 }
 
 needs=("$@")
-((${#needs[@]})) || needs=(redis browser node playwright)
+((${#needs[@]})) || needs=(redis node playwright browser)
 
 lock
 for need in "${needs[@]}"; do
 	case $need in
-		redis | browser | node | playwright | cc | clients-node | clients-python | haproxy | valgrind) "need_${need//-/_}" ;;
+		redis | node | playwright | browser | cc | clients-node | clients-python | haproxy | valgrind) "need_${need//-/_}" ;;
 		*)
-			say "unknown need '$need'; known: redis browser node playwright cc clients-node clients-python haproxy valgrind"
+			say "unknown need '$need'; known: redis node playwright browser cc clients-node clients-python haproxy valgrind"
 			exit 2
 			;;
 	esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a whole pool on this machine: a private Redis, one proxy, WORKERS workers. What dies is started again; Ctrl-C
-# or SIGTERM stops everything. `make up` builds the programs and calls this.
+# Runs a whole pool on this machine: a private Redis, one proxy, WORKERS workers. What dies is started again, unless it
+# fails time after time before the pool has ever served; Ctrl-C or SIGTERM stops everything. `make up` builds the programs and calls this.
 #
 #   WORKERS                 workers to run (1)
 #   REDIS_URL               use this Redis and start none
@@ -44,6 +44,7 @@ own_redis=yes
 
 readonly backoff_first_ms=100 backoff_last_ms=2000
 readonly healthy_ms=10000     # who lived this long starts over with the shortest back-off
+readonly failures_allowed=5    # in a row, before the pool has served: this is no mishap but a machine that lacks something
 readonly instant_exit_ms=1000 # a clean exit sooner than this is no recycling but a fault that would spin
 
 # Whoever reads our output may be gone, for example a tee that got the same Ctrl-C. That is no reason to stop half way.
@@ -145,7 +146,8 @@ describe() {
 readonly routine='# (oO0OoO0|Redis version=|Configuration loaded|Server initialized|WARNING Memory overcommit)|'\
 'signal-handler|# User requested shutdown|# Redis is now ready to exit'
 
-declare -A pid=() born=() log=() due=() backoff=()
+declare -A pid=() born=() log=() due=() backoff=() failures=()
+announced=no hopeless=
 
 start() {
 	local part=$1 out
@@ -158,7 +160,7 @@ start() {
 	vars+=("TMPDIR=$run/$part" "$mark=$run/$part")
 
 	# The log reader must outlive a Ctrl-C, or the last lines of a service are lost and the service dies of SIGPIPE.
-	exec {out}> >(trap '' INT TERM HUP && exec sed -u -E -e "/$routine/d" -e "s/^/$(printf '%-8s' "$part") | /")
+	exec {out}> >(trap '' INT TERM HUP && exec sed -u -E -e "/$routine/d" -e "1,200w $run/$part.said" -e "s/^/$(printf '%-8s' "$part") | /")
 	log[$part]+="$! "
 	# Job control gives it a process group of its own: a Ctrl-C at the terminal then reaches only this script, which
 	# stops the parts in order.
@@ -223,6 +225,13 @@ plan_restart() {
 	bury "$part"
 	lived=$(($(now_ms) - born[$part]))
 	((lived < healthy_ms)) || backoff[$part]=$backoff_first_ms
+	# Killed by a signal is what somebody did to it.
+	failures[$part]=$((status > 0 && status <= 128 && lived < healthy_ms ? ${failures[$part]:-0} + 1 : 0))
+	if [[ $announced == no ]] && ((failures[$part] >= failures_allowed)); then
+		say "$part $(how_it_ended)"
+		hopeless=$part
+		return
+	fi
 	if ((status == 0 && lived >= instant_exit_ms)); then
 		delay=0
 		say "$part $(how_it_ended), starting a fresh one"
@@ -232,6 +241,22 @@ plan_restart() {
 		say "$part $(how_it_ended), starts again in $((delay / 1000)).$((delay % 1000 / 100)) s"
 	fi
 	due[$part]=$(($(now_ms) + delay))
+}
+
+# give_up PART: says what a part said last that fails whenever it is started.
+give_up() {
+	read_out "$1"
+	printf 'up: giving up, as %s failed %d times in a row as soon as it was started. It said last:\n' "$1" "$failures_allowed" >&2
+	tail -n 5 "$run/$1.said" >&2
+}
+
+# read_out PART...: waits for the last lines of parts that have ended, which are on their way through the log readers.
+read_out() {
+	local part reader readers=() deadline=$(($(now_ms) + 1000))
+	for part in "$@"; do read -r -a readers <<<"${readers[*]} ${log[$part]:-}" || true; done
+	for reader in "${readers[@]}"; do
+		while kill -0 "$reader" 2>/dev/null && (($(now_ms) < deadline)); do sleep 0.02; done
+	done
 }
 
 # ---------------------------------------------------------------- readiness
@@ -338,12 +363,7 @@ clean_up() {
 		kill -KILL "${pid[$part]}" 2>/dev/null || true
 		bury "$part"
 	done
-	# The last lines of the services are still on their way through the log readers.
-	local reader readers=() deadline=$(($(now_ms) + 1000))
-	read -r -a readers <<<"${log[*]}" || true
-	for reader in "${readers[@]}"; do
-		while kill -0 "$reader" 2>/dev/null && (($(now_ms) < deadline)); do sleep 0.02; done
-	done
+	read_out "${!log[@]}"
 	remove_pidfile up
 	rm -rf "$run" || true
 }
@@ -391,9 +411,8 @@ if [[ $own_redis == yes ]]; then
 fi
 for part in "${services[@]}"; do start "$part"; done
 
-announced=no
 tick=200
-while ((stops_asked == 0)); do
+while ((stops_asked == 0)) && [[ -z $hopeless ]]; do
 	for part in "${parts[@]}"; do
 		if [[ -n ${pid[$part]:-} ]]; then
 			is_alive "$part" || plan_restart "$part"
@@ -410,11 +429,13 @@ while ((stops_asked == 0)); do
 		left=$((due[$part] - $(now_ms)))
 		((left >= wait_ms)) || wait_ms=$((left > 10 ? left : 10))
 	done
-	((stops_asked > 0)) || pause "$wait_ms"
+	((stops_asked > 0)) || [[ -n $hopeless ]] || pause "$wait_ms"
 done
 
+[[ -z $hopeless ]] || give_up "$hopeless"
 say "stopping (again Ctrl-C: at once)"
 stop proxy
 stop "${services[@]}"
 [[ $own_redis == no ]] || stop redis
 say "stopped"
+[[ -z $hopeless ]]

@@ -22,21 +22,7 @@ func TestMakeUp(t *testing.T) {
 	pages := harness.StartPages(t)
 	port := harness.Port(t)
 	pids := t.TempDir()
-	up := harness.Start(t, t.TempDir(), harness.Command{
-		Name: "make-up", Path: "make", Args: []string{"--no-print-directory", "up"}, Dir: harness.Root(), Group: true,
-		Env: []string{
-			"PWDIST_UP_PORT=" + itoa(port), "PWDIST_UP_ADMIN_PORT=" + itoa(harness.Port(t)),
-			"PWDIST_UP_WORKER_PORT=" + itoa(harness.Port(t)), "PWDIST_UP_WORKER_ADMIN_PORT=" + itoa(harness.Port(t)),
-			"PWDIST_UP_REDIS_PORT=" + itoa(harness.Port(t)), "PWDIST_UP_PIDFILE_DIR=" + pids,
-			"PWDIST_BROWSER__ARGS=" + harness.List(pages.BrowserArgs()...),
-		},
-	})
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("make up printed:\n%s", up.Tail())
-		}
-		up.Kill()
-	})
+	up := makeUp(t, port, pids, "PWDIST_BROWSER__ARGS="+harness.List(pages.BrowserArgs()...))
 	harness.AwaitWithin(t, 4*harness.Patience, "make up says where the pool serves", func() bool {
 		return strings.Contains(up.Output(), fmt.Sprintf("playwright-distributed serves at ws://localhost:%d\n", port)) || !up.Running()
 	})
@@ -88,6 +74,45 @@ func TestMakeUp(t *testing.T) {
 		}
 		return true
 	})
+	left, err := filepath.Glob(filepath.Join(pids, "*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// makeUp starts a pool at a port. Its other ports are free ones.
+func makeUp(t *testing.T, port int, pids string, vars ...string) *harness.Process {
+	t.Helper()
+	up := harness.Start(t, t.TempDir(), harness.Command{
+		Name: "make-up", Path: "make", Args: []string{"--no-print-directory", "up"}, Dir: harness.Root(), Group: true,
+		Env: append([]string{
+			"PWDIST_UP_PORT=" + itoa(port), "PWDIST_UP_ADMIN_PORT=" + itoa(harness.Port(t)),
+			"PWDIST_UP_WORKER_PORT=" + itoa(harness.Port(t)), "PWDIST_UP_WORKER_ADMIN_PORT=" + itoa(harness.Port(t)),
+			"PWDIST_UP_REDIS_PORT=" + itoa(harness.Port(t)), "PWDIST_UP_PIDFILE_DIR=" + pids,
+		}, vars...),
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("make up printed:\n%s", up.Tail())
+		}
+		up.Kill()
+	})
+	return up
+}
+
+// A worker that can never start is not started for ever: the last thing to be
+// read is why.
+func TestMakeUpGivesUp(t *testing.T) {
+	pids := t.TempDir()
+	up := makeUp(t, harness.Port(t), pids, "PWDIST_BROWSER__EXECUTABLE=/nowhere/chrome")
+	select {
+	case <-up.Done():
+	case <-time.After(4 * harness.Patience):
+		t.Fatal("make up goes on for ever")
+	}
+	_, why, found := strings.Cut(up.Output(), "up: giving up, as worker1 failed 5 times in a row as soon as it was started. It said last:\n")
+	require.True(t, found)
+	require.Contains(t, why, "browser.executable: there is no program /nowhere/chrome")
+	require.Contains(t, why, "Error", "of make: the exit status is not 0")
 	left, err := filepath.Glob(filepath.Join(pids, "*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
