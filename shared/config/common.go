@@ -14,7 +14,7 @@ import (
 
 // Redis says where the pool's Redis is. Group "redis".
 type Redis struct {
-	URL string `koanf:"url" doc:"Redis of the pool: redis:// or rediss:// (TLS) with [user:password@]host:port[/db], or unix:///path/to/socket[?db=0]." example:"redis://user:password@redis.internal:6379/0"`
+	URL string `koanf:"url" doc:"Redis of the pool: redis:// or rediss:// (TLS) with [user:password@]host:port[/db], or unix:///path/to/socket[?db=0]. A password in a flag shows to everybody who lists the machine's processes: give it in the variable or by redis.password_file." example:"redis://user@redis.internal:6379/0"`
 	// PasswordFile keeps the password out of the environment, which passes to
 	// child processes and shows in what describes a container.
 	PasswordFile string `koanf:"password_file" doc:"File that holds the password, such as a secret of Docker or Kubernetes; redis.url then names the user only. Read again for every new connection." example:"/run/secrets/redis-password"`

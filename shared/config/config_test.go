@@ -223,6 +223,22 @@ func TestWarnings(t *testing.T) {
 	require.Empty(t, warnings, "both say the same")
 }
 
+// TestPasswordInAFlag works, since there are those who start it so, and is
+// warned of without being repeated.
+func TestPasswordInAFlag(t *testing.T) {
+	const url = "redis://me:hush@h:1"
+	cfg, warnings := load(t, []string{"--redis.url=" + url}, nil)
+	require.Equal(t, url, cfg.Redis.URL)
+	require.Equal(t, []string{"--redis.url holds a password, which shows to everybody who lists this machine's processes: use PWDIST_REDIS__URL or a file"}, warnings)
+
+	for _, other := range []string{"redis://me@h:1", "redis://me:@h:1", "redis://h:1", "unix:///run/redis.sock"} {
+		_, warnings = load(t, []string{"--redis.url=" + other}, nil)
+		require.Empty(t, warnings, other)
+	}
+	_, warnings = load(t, nil, []string{"REDIS_URL=" + url})
+	require.Empty(t, warnings)
+}
+
 func TestErrors(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -350,8 +366,8 @@ func TestHelp(t *testing.T) {
 	require.Contains(t, out, "pwdist-test - a program under test\n")
 	require.Contains(t, out, `
   --redis.url=TEXT
-      Redis of the pool: redis:// or rediss:// (TLS) with [user:password@]host:port[/db], or unix:///path/to/socket[?db=0].
-      env REDIS_URL, PWDIST_REDIS__URL; default redis://127.0.0.1:6379/0; for example redis://user:password@redis.internal:6379/0
+      Redis of the pool: redis:// or rediss:// (TLS) with [user:password@]host:port[/db], or unix:///path/to/socket[?db=0]. A password in a flag shows to everybody who lists the machine's processes: give it in the variable or by redis.password_file.
+      env REDIS_URL, PWDIST_REDIS__URL; default redis://127.0.0.1:6379/0; for example redis://user@redis.internal:6379/0
 `)
 	require.Contains(t, out, "\n  --queue.wait=DURATION\n      How long.\n      env PWDIST_QUEUE__WAIT; default 30s\n")
 	require.Contains(t, out, "\n  token (not as a flag, which others would see)\n      Secret of the pool.\n      env PWDIST_TOKEN\n")

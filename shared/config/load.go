@@ -166,6 +166,9 @@ func (l *loader) setAll(f *field, texts []string, place string) (string, any) {
 	}
 	var result any
 	for _, text := range texts {
+		if strings.HasPrefix(place, "--") && holdsPassword(text) {
+			l.warn("%s holds a password, which shows to everybody who lists this machine's processes: use %s or a file", place, f.env)
+		}
 		value, err := f.parse(text, place)
 		if err != nil {
 			l.problems = append(l.problems, err)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -26,6 +27,16 @@ func RedactURL(text string) string {
 		b.WriteByte(',')
 		text = text[at[0]+1:]
 	}
+}
+
+// holdsPassword tells whether text is a URL with a password.
+func holdsPassword(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil {
+		return false
+	}
+	password, _ := u.User.Password()
+	return password != ""
 }
 
 func redactOne(text string) string {

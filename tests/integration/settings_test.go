@@ -41,7 +41,7 @@ func TestWrongSettings(t *testing.T) {
 		"browser is not there":   {program: "pwdist-worker", args: []string{redis, playwright, "--admin.listen=", "--listen=127.0.0.1:0", "--browser.executable=/nothing/chrome"}, want: []string{"/nothing/chrome"}},
 		"no browser anywhere":    {program: "pwdist-worker", args: []string{redis, playwright, "--admin.listen=", "--listen=127.0.0.1:0"}, env: []string{nodeOnly, noBrowsers}, want: []string{"chromium", "browser.executable"}},
 		"playwright is not here": {program: "pwdist-worker", args: []string{redis, "--admin.listen=", "--listen=127.0.0.1:0", "--playwright.dir=/nothing"}, want: []string{"/nothing", "playwright"}},
-		"password not wanted":    {program: "pwdist-worker", args: []string{"--redis.url=redis://user:sesame@" + p.Redis.Address, playwright, "--admin.listen=", "--listen=127.0.0.1:0"}, want: []string{"password", p.Redis.Address}},
+		"password not wanted":    {program: "pwdist-worker", args: []string{playwright, "--admin.listen=", "--listen=127.0.0.1:0"}, env: []string{"REDIS_URL=redis://user:sesame@" + p.Redis.Address}, want: []string{"password", p.Redis.Address}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := harness.Start(t, t.TempDir(), harness.Command{
