@@ -172,13 +172,30 @@ func (p *Pool) AddProxyWithSockets(tb testing.TB, public, admin *net.TCPListener
 // AddWorker starts one more worker and does not wait for it.
 func (p *Pool) AddWorker(tb testing.TB, more Settings) *Service {
 	tb.Helper()
+	s := p.newWorker(tb, more)
+	s.Start(tb)
+	return s
+}
+
+// AddWorkerAsFirst starts one more worker that is process 1 of its own
+// namespace, as in a container.
+func (p *Pool) AddWorkerAsFirst(tb testing.TB, more Settings) *Service {
+	tb.Helper()
+	NeedPIDNamespace(tb)
+	s := p.newWorker(tb, more)
+	s.command.First = true
+	s.Start(tb)
+	return s
+}
+
+func (p *Pool) newWorker(tb testing.TB, more Settings) *Service {
+	tb.Helper()
 	port := Port(tb)
 	s := p.add("worker", Binary(tb, "pwdist-worker"), port, Port(tb), p.ofWorker(port), more)
 	s.supervise = p.options.Supervise
 	p.Workers = append(p.Workers, s)
 	s.Name += itoa(len(p.Workers))
 	s.command.Name = s.Name
-	s.Start(tb)
 	return s
 }
 

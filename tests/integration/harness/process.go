@@ -30,6 +30,7 @@ type Command struct {
 	Dir   string
 	Files []*os.File // its descriptors from 3 on
 	Group bool       // a process group of its own, for signals as from a terminal
+	First bool       // the first process of a namespace, as in a container; see NeedPIDNamespace
 }
 
 // Start runs a program. Its output goes to a file in dir that a failing test
@@ -56,6 +57,9 @@ func start(dir string, c Command) (*Process, error) {
 	p.cmd.ExtraFiles = c.Files
 	// A test binary that is killed takes its processes with it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: c.Group}
+	if c.First {
+		makeFirst(p.cmd)
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}

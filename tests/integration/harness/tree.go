@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,14 +43,7 @@ func (p Proc) String() string {
 
 // Descendants lists the running descendants of a process.
 func Descendants(pid int) []Proc {
-	children := map[int][]Proc{}
-	names, _ := filepath.Glob("/proc/[0-9]*")
-	for _, name := range names {
-		id, _ := strconv.Atoi(filepath.Base(name))
-		if p, ok := procOf(id); ok {
-			children[p.Parent] = append(children[p.Parent], p)
-		}
-	}
+	children := children()
 	var all []Proc
 	var walk func(int)
 	walk = func(pid int) {
@@ -62,6 +56,25 @@ func Descendants(pid int) []Proc {
 	}
 	walk(pid)
 	return all
+}
+
+// Zombies lists the children of a process that have ended and that it has not
+// collected yet.
+func Zombies(pid int) []Proc {
+	return slices.DeleteFunc(children()[pid], func(p Proc) bool { return !p.zombie })
+}
+
+// children maps processes to those that have them as their parent.
+func children() map[int][]Proc {
+	children := map[int][]Proc{}
+	names, _ := filepath.Glob("/proc/[0-9]*")
+	for _, name := range names {
+		id, _ := strconv.Atoi(filepath.Base(name))
+		if p, ok := procOf(id); ok {
+			children[p.Parent] = append(children[p.Parent], p)
+		}
+	}
+	return children
 }
 
 func procOf(pid int) (Proc, bool) {
@@ -79,6 +92,9 @@ func procOf(pid int) (Proc, bool) {
 	p.Parent, _ = strconv.Atoi(f[parent])
 	command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	p.Command = strings.TrimSpace(string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
+	if p.zombie { // has no command line any more
+		p.Command = string(stat[bytes.IndexByte(stat, '(') : bytes.LastIndexByte(stat, ')')+1])
+	}
 	return p, true
 }
 

@@ -84,21 +84,6 @@ func TestWhatIsStoppedGoesWithItsBrowser(t *testing.T) {
 	require.True(t, err != nil || strings.Contains(string(stat), ") Z "), "%s", stat)
 }
 
-func TestABrowserWritesNoCoreFiles(t *testing.T) {
-	var own syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(4, &own)) // RLIMIT_CORE
-	if own.Max == 0 {
-		t.Skip("nothing may write core files here")
-	}
-	s := supervise(t, func(*Options) {})
-	require.True(t, s.next().Up)
-	for _, pid := range usersOf(s.base) {
-		limits, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "limits"))
-		require.NoError(t, err)
-		require.Regexp(t, `Max core file size +0 +0 `, string(limits))
-	}
-}
-
 // A page that computes for ever, and more of them than there are CPUs, make a
 // browser slow and not hung.
 func TestABusyBrowserIsNotKilled(t *testing.T) {

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,14 +43,23 @@ func killUsers(dir string) int {
 // reap collects processes that became the worker's own when their parent died,
 // as they do where the worker is the first process of a container. The server
 // must have been waited for.
+//
+// One that was killed a moment ago may still be ending, and nobody would collect
+// it before the next browser ends: so reap waits for them, for half a second at
+// most, since somebody else's orphan may go on.
 func reap() {
 	if os.Getpid() != 1 {
 		return
 	}
-	for {
-		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || pid <= 0 {
-			return
+	for range 100 {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		for err == nil && pid > 0 {
+			pid, err = syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
 		}
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return // no child is left
+		}
+		<-time.After(5 * time.Millisecond)
 	}
 }
 
