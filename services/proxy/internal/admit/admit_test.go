@@ -232,7 +232,7 @@ func TestCancelThatFailsIsSaidLater(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			p := newPool(t)
-			errs := make(chan struct{}, 100)
+			errs := make(chan struct{}, 1000)
 			x := p.proxy("p1", func(o *Options) { o.RedisError = func() { errs <- struct{}{} } })
 			a, b := x.ask("s1", time.Minute), x.ask("s2", time.Minute)
 			p.eventually("both", func() bool { return len(p.queue()) == 2 })
@@ -243,8 +243,12 @@ func TestCancelThatFailsIsSaidLater(t *testing.T) {
 			b.outcome()
 			require.Len(t, p.queue(), 2)
 			require.Len(t, errs, 2)
+			for range 2 * cancelsAtOnce {
+				x.later(cancelled{NewID(), "cancelled"})
+			}
 			x.flush(t.Context())
-			require.Equal(t, 3, x.store.failures("cancel"), "the second would only wait as long as the first")
+			require.Equal(t, 2+cancelsAtOnce, x.store.failures("cancel"), "the next ones would only wait as long as the first")
+			require.Len(t, x.behind.cancels, 2+2*cancelsAtOnce)
 			x.store.set(false, "cancel")
 			way(x)
 			p.waitFor()

@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -60,21 +59,14 @@ type Admitter struct {
 	tickets  map[string]*Ticket
 	order    uint64
 	epoch    string
-	heeded   string      // the last heartbeat's reply after which all was done that it asked for
-	cancels  []cancelled // that could not be said yet
-	ends     []end       // seen by this proxy, for its next heartbeat
+	heeded   string // the last heartbeat's reply that is known to have arrived
+	ends     []end  // seen by this proxy, for its next heartbeat
 	draining chan struct{}
 	drained  bool
 	healthy  chan struct{} // closed while Redis answers
 
 	resync chan struct{}
-}
-
-type cancelled struct{ session, reason string }
-
-type end struct {
-	state.End
-	at time.Time
+	behind behind
 }
 
 // New makes an admitter; Run does its periodic work.
@@ -192,31 +184,10 @@ func (a *Admitter) Notice(n state.Notice) {
 	t.tell(st)
 }
 
-// Ended reports an active session whose connection this proxy saw ending. Its
-// worker says so too, and at once; this is for a worker that cannot.
-func (a *Admitter) Ended(e state.End) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ends = append(a.ends, end{e, time.Now()})
-}
-
-// cancel gives a session back. Where that fails it is kept for later.
-func (a *Admitter) cancel(session, reason string, limit time.Duration) error {
-	ctx, done := context.WithTimeout(context.Background(), limit)
-	defer done()
-	_, err := a.store.Cancel(ctx, session, a.o.Proxy, reason)
-	if err != nil {
-		a.o.RedisError()
-		a.mu.Lock()
-		a.cancels = append(a.cancels, cancelled{session, reason})
-		a.mu.Unlock()
-	}
-	return err
-}
-
 // Run sends heartbeats, reaps when the pool's next deadline comes, and brings
 // the waiting clients back after a reset. It ends with the context.
 func (a *Admitter) Run(ctx context.Context) {
+	defer a.behind.Wait()
 	beat := time.NewTicker(a.o.Heartbeat)
 	defer beat.Stop()
 	deadline := time.NewTimer(0)
@@ -245,7 +216,8 @@ func (a *Admitter) Beat(ctx context.Context) error {
 	return err
 }
 
-// heed notes that what a reply asked for is done.
+// heed notes that a reply has arrived. What it asks for is done from here on, however
+// often that has to be tried.
 func (a *Admitter) heed(r state.ProxyReply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -253,8 +225,8 @@ func (a *Admitter) heed(r state.ProxyReply) {
 }
 
 // heartbeat returns the time until the pool's next deadline. If the pool had
-// forgotten this proxy, or in any case if asked to, it brings the waiting
-// clients back.
+// forgotten this proxy, or in any case if asked to, the waiting clients are
+// brought back.
 func (a *Admitter) heartbeat(ctx context.Context, again bool) (next time.Duration) {
 	a.mu.Lock()
 	heeded := a.heeded
@@ -271,12 +243,9 @@ func (a *Admitter) heartbeat(ctx context.Context, again bool) (next time.Duratio
 		return -1
 	}
 	a.o.Standing(true, "")
-	_ = a.report(c, ends[n:]) // what failed is kept
-	a.flush(ctx)
-	if (again || r.New) && !a.requeue(ctx) {
-		return r.Next // the next heartbeat is told again
-	}
 	a.heed(r)
+	_ = a.report(c, ends[n:]) // what failed is kept
+	a.catchUp(ctx, again || r.New)
 	return r.Next
 }
 
@@ -291,122 +260,4 @@ func (a *Admitter) refused(err error) {
 		a.o.Log.Error("heartbeat refused", zap.Error(err))
 		a.o.Standing(false, "the pool refuses this proxy's heartbeat: "+err.Error())
 	}
-}
-
-// takeEnds takes the ends that are old enough for their worker to have had its say.
-func (a *Admitter) takeEnds(age time.Duration) []end {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	var due []end
-	a.ends = slices.DeleteFunc(a.ends, func(e end) bool {
-		if now.Sub(e.at) < age {
-			return false
-		}
-		due = append(due, e)
-		return true
-	})
-	return due
-}
-
-func (a *Admitter) putBack(ends []end) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ends = append(a.ends, ends...)
-}
-
-// aged gives ends their ages as of now, when the call that tells them begins.
-func aged(ends []end) []state.End {
-	now := time.Now()
-	list := make([]state.End, len(ends))
-	for i, e := range ends {
-		list[i] = e.End
-		list[i].Ago = now.Sub(e.at)
-	}
-	return list
-}
-
-// flush says what could not be said while Redis was away.
-func (a *Admitter) flush(ctx context.Context) {
-	a.mu.Lock()
-	cancels := a.cancels
-	a.cancels = nil
-	a.mu.Unlock()
-	for i, c := range cancels {
-		if ctx.Err() == nil && a.cancel(c.session, c.reason, callTimeout) == nil {
-			continue
-		}
-		// Each further one would only wait as long; cancel has kept this one.
-		rest := cancels[i+1:]
-		if ctx.Err() != nil {
-			rest = cancels[i:]
-		}
-		a.mu.Lock()
-		a.cancels = append(a.cancels, rest...)
-		a.mu.Unlock()
-		return
-	}
-}
-
-// Flush reports everything that is left, at the end of the process.
-func (a *Admitter) Flush(ctx context.Context) error {
-	a.flush(ctx)
-	return a.report(ctx, a.takeEnds(0))
-}
-
-// endsBatch bounds the ends in one call, and with that how long it holds Redis.
-const endsBatch = 200
-
-// report ends sessions; those it could not are kept for later.
-func (a *Admitter) report(ctx context.Context, ends []end) error {
-	for len(ends) > 0 {
-		n := min(endsBatch, len(ends))
-		if err := a.store.Finish(ctx, state.SideProxy, a.o.Proxy, aged(ends[:n])...); err != nil {
-			a.o.RedisError()
-			a.putBack(ends)
-			return err
-		}
-		ends = ends[n:]
-	}
-	return nil
-}
-
-// requeue asks again for everybody who waits, the oldest first, and tells
-// whether it came to the last one.
-func (a *Admitter) requeue(ctx context.Context) bool {
-	a.mu.Lock()
-	all := make([]*Ticket, 0, len(a.tickets))
-	for _, t := range a.tickets {
-		all = append(all, t)
-	}
-	a.mu.Unlock()
-	slices.SortFunc(all, func(x, y *Ticket) int {
-		if x.order < y.order {
-			return -1
-		}
-		return 1
-	})
-	for _, t := range all {
-		if ctx.Err() != nil {
-			return false
-		}
-		if t.closed.Load() || !t.asked.Load() {
-			continue // its own first call is still on the way, and will find the new data set
-		}
-		c, done := context.WithTimeout(ctx, callTimeout)
-		r := t.request
-		r.Again = true
-		st, err := a.store.Acquire(c, r)
-		done()
-		if err != nil {
-			a.o.RedisError()
-			return false
-		}
-		t.tell(st)
-		if t.closed.Load() && !t.started.Load() {
-			// It left meanwhile, perhaps before this call made it known again.
-			_ = a.cancel(r.Session, "cancelled", callTimeout) // or later
-		}
-	}
-	return true
 }

@@ -30,7 +30,11 @@ type broken struct {
 	lost   map[string]int // replies that do not arrive
 	new    bool           // what the last heartbeat was answered
 	failed map[string]int
+	slow   *slow // acquires made again
 }
+
+// slow holds calls until they may go on.
+type slow struct{ asked, answer chan struct{} }
 
 func (b *broken) set(down bool, calls ...string) {
 	b.mu.Lock()
@@ -45,6 +49,14 @@ func (b *broken) lose(n int, call string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lost[call] = n
+}
+
+// hold makes acquires that are made again wait.
+func (b *broken) hold() *slow {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slow = &slow{asked: make(chan struct{}, 100), answer: make(chan struct{})}
+	return b.slow
 }
 
 // wasNew tells whether the last heartbeat was answered that the pool did not know
@@ -85,6 +97,16 @@ func (b *broken) check(call string) error {
 func (b *broken) Acquire(ctx context.Context, r state.Request) (state.Standing, error) {
 	if err := b.check("acquire"); err != nil {
 		return state.Standing{}, err
+	}
+	b.mu.Lock()
+	slow := b.slow
+	b.mu.Unlock()
+	if r.Again && slow != nil {
+		slow.asked <- struct{}{}
+		select {
+		case <-slow.answer:
+		case <-ctx.Done():
+		}
 	}
 	return b.Store.Acquire(ctx, r)
 }
@@ -177,6 +199,13 @@ func (p *pool) proxy(id string, change ...func(*Options)) *proxy {
 	return x
 }
 
+// heartbeat sends one and waits until what it brought about is done.
+func (x *proxy) heartbeat(ctx context.Context, again bool) time.Duration {
+	next := x.Admitter.heartbeat(ctx, again)
+	x.behind.Wait()
+	return next
+}
+
 func (p *pool) join(id string, slots int) { redistest.Join(p.t, p.Store, redistest.Worker(id, slots)) }
 
 // serve makes a granted session run.
@@ -195,6 +224,14 @@ func (p *pool) phase(session string) state.Phase {
 		return state.Unknown
 	}
 	return r.Phase
+}
+
+// lease is when the pool takes a proxy for dead.
+func (p *pool) lease(proxy string) float64 {
+	p.t.Helper()
+	till, err := client.Do(p.t.Context(), client.B().Zscore().Key(p.keys.Proxies()).Member(proxy).Build()).AsFloat64()
+	require.NoError(p.t, err)
+	return till
 }
 
 func (p *pool) held(worker string) int {
