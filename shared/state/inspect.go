@@ -76,34 +76,65 @@ func (s *Store) Record(ctx context.Context, session string) (r Record, ok bool, 
 	return got[0], true, nil
 }
 
-// Running reads the sessions that hold a slot of the given workers, at most
-// limit, the oldest first.
-func (s *Store) Running(ctx context.Context, workers []string, limit int) ([]Record, error) {
-	cmds := make(rueidis.Commands, len(workers))
-	for i, id := range workers {
-		cmds[i] = s.client.B().Smembers().Key(s.keys.Held(id)).Build()
+// Running reads at most limit of the sessions that hold a slot of the given
+// workers, the oldest first, and how many there are. Of more than limit it
+// reads those of the first workers: which ones are the oldest of all could
+// only be told by reading all.
+func (s *Store) Running(ctx context.Context, workers []string, limit int) (records []Record, total int, err error) {
+	loads, err := s.heldBy(ctx, workers)
+	if err != nil {
+		return nil, 0, err
+	}
+	var cmds rueidis.Commands
+	for i, n := range loads {
+		if n > 0 && total < limit {
+			cmds = append(cmds, s.client.B().Smembers().Key(s.keys.Held(workers[i])).Build())
+		}
+		total += n
+	}
+	if len(cmds) == 0 {
+		return nil, total, nil
 	}
 	var ids []string
-	if len(cmds) > 0 {
-		for i, r := range s.client.DoMulti(ctx, cmds...) {
-			held, err := r.AsStrSlice()
-			if err != nil {
-				return nil, fmt.Errorf("redis: held of %s: %w", workers[i], err)
-			}
-			ids = append(ids, held...)
+	for _, r := range s.client.DoMulti(ctx, cmds...) {
+		held, err := r.AsStrSlice()
+		if err != nil {
+			return nil, 0, fmt.Errorf("redis: held: %w", err)
 		}
+		sort.Strings(held) // any order, but always the same
+		ids = append(ids, held...)
 	}
-	records, err := s.records(ctx, ids)
+	records, err = s.records(ctx, ids[:min(limit, len(ids))])
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	sort.Slice(records, func(i, j int) bool {
 		if a, b := records[i].Queued, records[j].Queued; !a.Equal(b) {
 			return a.Before(b)
 		}
-		return records[i].Session < records[j].Session // any order, but always the same
+		return records[i].Session < records[j].Session
 	})
-	return records[:min(limit, len(records))], nil
+	return records, total, nil
+}
+
+// heldBy reads how many sessions hold a slot of each worker.
+func (s *Store) heldBy(ctx context.Context, workers []string) ([]int, error) {
+	if len(workers) == 0 {
+		return nil, nil
+	}
+	cmds := make(rueidis.Commands, len(workers))
+	for i, id := range workers {
+		cmds[i] = s.client.B().Scard().Key(s.keys.Held(id)).Build()
+	}
+	loads := make([]int, len(workers))
+	for i, r := range s.client.DoMulti(ctx, cmds...) {
+		n, err := r.AsInt64()
+		if err != nil {
+			return nil, fmt.Errorf("redis: held of %s: %w", workers[i], err)
+		}
+		loads[i] = int(n)
+	}
+	return loads, nil
 }
 
 // Queue is one class of waiting clients.

@@ -20,7 +20,7 @@ import (
 // Store is the part of *state.Store that is read here.
 type Store interface {
 	Loads(ctx context.Context, workers []string) (map[string]state.Load, error)
-	Running(ctx context.Context, workers []string, limit int) ([]state.Record, error)
+	Running(ctx context.Context, workers []string, limit int) ([]state.Record, int, error)
 	Queues(ctx context.Context, limit int) ([]state.Queue, int, error)
 }
 
@@ -175,17 +175,19 @@ func at(t time.Time) *time.Time {
 	return &t
 }
 
-// Sessions is the answer of /api/v1/sessions: what holds a slot, oldest first.
+// Sessions is the answer of /api/v1/sessions: what holds a slot, oldest first. Of
+// more than the limit it has those of some workers.
 type Sessions struct {
+	Total    int       `json:"total"` // of the whole pool
 	Sessions []Session `json:"sessions"`
 }
 
 func (a *API) sessions(ctx context.Context, limit int) (any, error) {
-	records, err := a.Store.Running(ctx, ids(a.Fleet()), limit)
+	records, total, err := a.Store.Running(ctx, ids(a.Fleet()), limit)
 	if err != nil {
 		return nil, err
 	}
-	out := Sessions{Sessions: []Session{}}
+	out := Sessions{Total: total, Sessions: []Session{}}
 	for _, r := range records {
 		out.Sessions = append(out.Sessions, sessionOf(r))
 	}
