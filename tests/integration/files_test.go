@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -12,12 +13,17 @@ import (
 
 // A proxy that has as many sessions as its limit of open files allows refuses
 // further clients and says why; it does so too when there is no descriptor left
-// to accept them with.
+// to accept them with. Its limit is the hard one, whatever the soft one is.
 func TestOutOfDescriptors(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"slots": "50", "lifetime.sessions": "0"}})
-	few := p.AddProxyWithFiles(t, 96, harness.Settings{"limits.request": "60s"}) // the silent stay
+	const (
+		soft, hard = 64, 96
+		places     = (hard - 32 - 3) / 2
+	)
+	few := p.AddProxyWithFiles(t, soft, hard, harness.Settings{"limits.request": "60s"}) // the silent stay
 	few.AwaitReady(t)
-	const places = (96 - 32 - 3) / 2
+	// Go raises the soft one to just below the hard one.
+	require.Contains(t, few.Process().Output(), fmt.Sprintf(`limit of open files  {"files": %d, "sessions": %d}`, hard-1, places))
 	connect := func() (*harness.Raw, harness.Answer) {
 		c := harness.Upgrade(t, few.Address, "/", "1.65.1", nil)
 		return c, c.Answer(t)
@@ -47,7 +53,7 @@ func TestOutOfDescriptors(t *testing.T) {
 
 	// Clients that say nothing take the rest.
 	var silent []*harness.Raw
-	for range 96 {
+	for range hard {
 		silent = append(silent, harness.Dial(t, few.Address))
 	}
 	harness.Await(t, "it has no descriptor left", func() bool { return harness.Logged(few.Process(), "out of file descriptors") })

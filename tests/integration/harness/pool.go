@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"path/filepath"
 	"sync"
@@ -131,15 +132,16 @@ func (p *Pool) AddProxy(tb testing.TB, more Settings) *Service {
 	return s
 }
 
-// AddProxyWithFiles starts one more proxy that may have so many files open.
-func (p *Pool) AddProxyWithFiles(tb testing.TB, files int, more Settings) *Service {
+// AddProxyWithFiles starts one more proxy with these limits of open files.
+func (p *Pool) AddProxyWithFiles(tb testing.TB, soft, hard int, more Settings) *Service {
 	tb.Helper()
 	s := p.add("proxy", Binary(tb, "pwdist-proxy"), Port(tb), Port(tb), p.options.Proxy, more)
 	p.Proxies = append(p.Proxies, s)
 	s.Name += itoa(len(p.Proxies))
 	c := &s.command
 	c.Name = s.Name
-	c.Args = append([]string{"-c", `ulimit -n "$0" && exec "$@"`, itoa(files), c.Path}, c.Args...)
+	limits := fmt.Sprintf("ulimit -S -n %d && ulimit -H -n %d", soft, hard)
+	c.Args = append([]string{"-c", limits + ` && exec "$0" "$@"`, c.Path}, c.Args...)
 	c.Path = "/bin/sh"
 	s.Start(tb)
 	return s
