@@ -192,8 +192,8 @@ func (g *Gate) forget(c net.Conn) {
 
 // fullPatience is how long a connection waits for a slot. The pool may have
 // given away a slot whose session it saw ending before its sockets here were
-// closed.
-const fullPatience = 500 * time.Millisecond
+// closed, or whose end it decided on itself and has just told this worker.
+const fullPatience = endTime + 500*time.Millisecond
 
 func (g *Gate) takeSlot() bool {
 	select {

@@ -375,6 +375,21 @@ func TestNeverMoreSessionsThanSlots(t *testing.T) { // I1
 	require.Equal(t, 2, r.Taken())
 }
 
+// The pool has ended a session and given its slot away. Whoever gets it waits until
+// it is free, as long as an end may take whose client hears nothing.
+func TestASlotIsGivenOnlyWhenItIsFree(t *testing.T) { // I1
+	r := newRig(t, func(o *Options) { o.Slots = 1 })
+	_, server := r.open("one")
+	server.send("\x82\x05half") // no close frame may stand here
+	r.end("one", Ending{Reason: "proxy_lost", Text: "over"})
+	r.assign("two")
+	next := r.dial(handshake("two", 1))
+	require.Equal(t, "proxy_lost", r.waitEnd().Reason)
+	server, _ = r.accept()
+	server.send(yes)
+	next.take(yes)
+}
+
 func TestASlotIsFreeBeforeItsEndIsReported(t *testing.T) { // I1
 	r := newRig(t, func(o *Options) { o.Slots = 1 })
 	for i := range 20 {
