@@ -72,7 +72,7 @@ bench: ## measure beside HAProxy: BENCH=small,bulk,… BENCH_ROUNDS=3 BENCH_SECO
 	@deploy/local/install.sh redis node playwright browser clients-node haproxy
 	@$(if $(PROFILE),mkdir -p '$(PROFILE)')
 	@cd tests/integration && BENCH='$(or $(BENCH),all)' BENCH_ROUNDS='$(BENCH_ROUNDS)' BENCH_SECONDS='$(BENCH_SECONDS)' \
-	PROFILE='$(if $(PROFILE),$(abspath $(PROFILE)))' go test -count=1 -timeout 30m -v -run '^TestBench$$' ./load
+	PROFILE='$(if $(PROFILE),$(abspath $(PROFILE)))' go test -count=1 -timeout 60m -v -run '^TestBench$$' ./load
 
 .PHONY: bench-connections
 bench-connections: ## hold as many sessions as descriptors allow for DURATION=10m, then more over two proxies

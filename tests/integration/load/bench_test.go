@@ -91,16 +91,21 @@ func (s series) medians() figures {
 // alternate measures A, B, A, B, … and returns the medians of each.
 func alternate(tb testing.TB, targets []target, measure func(target) figures) []figures {
 	tb.Helper()
-	all := make([]series, len(targets))
-	for round := range rounds(tb) {
-		for i, t := range targets {
+	return takeTurns(rounds(tb), len(targets), func(i int) figures { return measure(targets[i]) })
+}
+
+// takeTurns does so with what is known by its number only.
+func takeTurns(rounds, sides int, measure func(side int) figures) []figures {
+	all := make([]series, sides)
+	for round := range rounds {
+		for i := range all {
 			if round == 0 {
 				all[i] = series{}
 			}
-			all[i].add(measure(t))
+			all[i].add(measure(i))
 		}
 	}
-	medians := make([]figures, len(targets))
+	medians := make([]figures, sides)
 	for i := range all {
 		medians[i] = all[i].medians()
 	}

@@ -4,47 +4,64 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
-// idleTime is how long idle CPU is watched: two ping intervals.
-const idleTime = 60 * time.Second
+const (
+	// idleTime is how long idle CPU is watched: two ping intervals.
+	idleTime = 60 * time.Second
+	// idleRounds are fewer than those of others, since one takes minutes.
+	idleRounds = 2
+)
 
 // benchIdle measures what sessions cost that say nothing: the growth of the
-// process from its start, divided by their number, and its CPU.
+// process from its start, divided by their number, and its CPU. A process keeps
+// what it once had, so each turn has a fresh one.
 func benchIdle(t *testing.T) {
-	counts := []int{2000, 8000}
-	var rows []row
-	for _, n := range counts {
-		wanted := ""
-		if n == counts[len(counts)-1] {
-			wanted = "≤ 0.9"
-		}
-		rows = append(rows, row{memoryAt(n), "%.2f", wanted}, row{cpuAt(n), "%.2f", ""})
-	}
+	const few, many = 2000, 8000
 	r := newRig(t)
 	port := r.standIn(1, 10_000)
-	targets := []target{r.proxy(), r.haproxy(loopback(port))}
-	all := []figures{{}, {}}
-	for i, to := range targets {
-		to.settle(t)
-		empty := to.pss(t)
-		var leave []func()
-		there := 0
-		for _, n := range counts {
-			leave = append(leave, attend(t, connectAll(t, to.address, n-there)))
-			there = n
-			to.settle(t)
-			before := to.cpu(t)
-			time.Sleep(idleTime)
-			all[i][cpuAt(n)] = (to.cpu(t) - before).Seconds() / idleTime.Seconds() * 100
-			all[i][memoryAt(n)] = (calm(t, to) - empty) / float64(n) / 1024
+	targets := make([]target, 2)
+	medians := takeTurns(number(t, variableRounds, idleRounds), len(targets), func(side int) figures {
+		if side == 0 {
+			targets[side] = r.proxy()
+		} else {
+			targets[side] = r.haproxy(loopback(port))
 		}
-		heap(t, "idle", to)
-		for _, they := range leave {
-			they()
+		got := idle(t, targets[side], few, many)
+		t.Logf("%s: %v", targets[side].name, got)
+		if err := targets[side].process.Terminate(harness.Patience); err != nil && side == 0 {
+			t.Error(err)
 		}
-	}
-	table("Idle sessions (CPU target: under 1 % of a core)", targets, all, rows...)
+		return got
+	})
+	table("Idle sessions (CPU target: under 1 % of a core)", targets, medians,
+		row{memoryAt(few), "%.2f", ""}, row{memoryAt(many), "%.2f", "≤ 0.9"}, row{cpuAt(many), "%.2f", ""})
+}
+
+// idle measures a target that has just started: its memory with few sessions,
+// and memory and CPU with many.
+func idle(tb testing.TB, to target, few, many int) figures {
+	tb.Helper()
+	to.settle(tb)
+	empty := to.pss(tb)
+	each := func(n int) float64 { return (calm(tb, to) - empty) / float64(n) / 1024 }
+	got := figures{}
+
+	leave := attend(tb, connectAll(tb, to.address, few))
+	defer leave()
+	got[memoryAt(few)] = each(few)
+
+	leaveToo := attend(tb, connectAll(tb, to.address, many-few))
+	defer leaveToo()
+	to.settle(tb)
+	before := to.cpu(tb)
+	time.Sleep(idleTime)
+	got[cpuAt(many)] = (to.cpu(tb) - before).Seconds() / idleTime.Seconds() * 100
+	got[memoryAt(many)] = each(many)
+	heap(tb, "idle", to)
+	return got
 }
 
 func memoryAt(n int) string { return fmt.Sprintf("KiB per session at %d", n) }
