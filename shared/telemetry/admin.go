@@ -153,7 +153,8 @@ func (a *Admin) TakeOver() {
 // nil without one.
 func (a *Admin) Socket() net.Listener { return a.ln }
 
-// Leave stops serving for a process that has the same socket.
+// Leave stops serving for a process that has the same socket. Connections that are kept
+// alive end: whoever asks by one would be told how this process is, not the other.
 func (a *Admin) Leave() {
 	if u, ok := a.ln.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // its name is the other's
@@ -161,6 +162,7 @@ func (a *Admin) Leave() {
 	if a.ln != nil {
 		_ = a.ln.Close()
 	}
+	a.server.SetKeepAlivesEnabled(false)
 }
 
 // Addr is the address that is listened on, empty before Start and without one.
