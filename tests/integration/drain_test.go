@@ -1,7 +1,9 @@
 package integration_test
 
 import (
+	"net"
 	"net/http"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -59,6 +61,8 @@ func TestProxyDrains(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, got.Status)
 	require.Equal(t, "draining", got.Code())
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
+	_, err := net.Dial("tcp", p.Proxy().Address)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	late.Ask(t, "/?name=late", harness.UpgradeHeaders("1.65.1", nil))
 	got = late.Answer(t)
 	require.Equal(t, http.StatusServiceUnavailable, got.Status)
@@ -70,7 +74,7 @@ func TestProxyDrains(t *testing.T) {
 	require.NoError(t, b.Close())
 	require.Zero(t, p.Proxy().Process().ExitCode(t, harness.Patience))
 	require.Equal(t, event.ReasonClientClosed, p.Log.AwaitSession(t, "running", event.SessionEnded).Session.Reason)
-	_, err := harness.Visit(t, harness.URL(p.Proxies[1], "name=next"), "http://example.com/")
+	_, err = harness.Visit(t, harness.URL(p.Proxies[1], "name=next"), "http://example.com/")
 	require.NoError(t, err)
 }
 
@@ -78,7 +82,7 @@ func TestProxyDrains(t *testing.T) {
 // close frame that says why; a client that waits has long been sent elsewhere.
 func TestProxyDrainHasADeadline(t *testing.T) {
 	p := harness.New(t, harness.Options{
-		Workers: 1, Worker: harness.Settings{"slots": "2"}, Proxy: harness.Settings{"drain": "1s"},
+		Workers: 1, Worker: harness.Settings{"slots": "2"}, Proxy: harness.Settings{"drain": "1s", "drain_delay": "100ms"},
 	})
 	b := inPage(t, p, "endless")
 	raw := harness.Upgrade(t, p.Proxy().Address, "/?name=raw", "1.65.1", nil)
@@ -99,6 +103,27 @@ func TestProxyDrainHasADeadline(t *testing.T) {
 		require.Equal(t, event.ReasonProxyDrained, p.Log.AwaitSession(t, name, event.SessionEnded).Session.Reason)
 	}
 	require.Equal(t, event.SessionRejected, p.Log.AwaitSession(t, "waiting", event.SessionRejected).Type)
+}
+
+// Until the balancer in front knows, a proxy that was stopped serves new clients, though
+// it is not ready, and another process may still take over.
+func TestProxyDrainDelay(t *testing.T) {
+	p := harness.New(t, harness.Options{
+		Workers: 1, Proxy: harness.Settings{"drain_delay": "1h", "handover.socket": filepath.Join(t.TempDir(), "handover.sock")},
+	})
+	leaving := p.Proxy().Process()
+	leaving.Signal(t, syscall.SIGTERM)
+	harness.Await(t, "the proxy is not ready any more", func() bool { return !p.Proxy().Ready() })
+	b, done := inTheMiddle(t, p, "late")
+	p.Proxy().Start(t)
+	p.Proxy().AwaitReady(t)
+	serves(t, p, "next")
+	require.True(t, leaving.Running(), "it has a session")
+	done()
+	require.NoError(t, b.Close())
+	require.Zero(t, leaving.ExitCode(t, harness.Patience))
+	p.Proxy().Kill() // or it would delay its end, too
+	p.Proxies = nil
 }
 
 // inTheMiddle connects a client that is waiting for a page when this returns.

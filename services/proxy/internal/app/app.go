@@ -119,7 +119,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 // collecting is what a storm of new sessions would otherwise pay with.
 const gcPercent = 200
 
-// cutTime is what a stop may take beyond the drain.
+// cutTime is what a stop may take beyond the drain and what comes before it.
 const cutTime = 15 * time.Second
 
 func serve(cfg Config, log *zap.Logger) error {
@@ -135,13 +135,13 @@ func serve(cfg Config, log *zap.Logger) error {
 	if err := p.openTokens(); err != nil {
 		return err
 	}
-	p.succession.path = cfg.Handover.Socket
+	p.succession.path, p.succession.over = cfg.Handover.Socket, make(chan struct{})
 	p.places = newPlaces(log)
 	p.memory = newMemory()
 	p.processors = newProcessors(cfg.Relay.pollers())
 	p.walkers = newWalkers(p.walk)
 	port := telemetry.NewAdmin(cfg.Admin, p.health, reg, log)
-	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: p.failed},
+	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.DrainDelay + cfg.Drain + cutTime, Done: p.failed},
 		run.Func("handover", func(ctx context.Context) error { return p.takeOver(ctx, port) }, p.forsake),
 		port,
 		run.Func("redis", p.connectRedis, p.closeRedis),
@@ -301,6 +301,9 @@ func (p *proxy) startEdge(context.Context) error {
 func (p *proxy) drain(ctx context.Context) error {
 	p.health.SetReady(checkAccept, false, "draining")
 	p.finishWaiting(ctx)
+	if p.succession.shared() {
+		p.edge.Leave() // who waits in the backlog is another process's
+	}
 	p.edge.Drain()
 	p.admit.Drain()
 	p.walksMu.Lock()

@@ -22,6 +22,7 @@ type Config struct {
 	AllowedOrigins []string      `koanf:"allowed_origins" doc:"Web pages that may connect, by their Origin; others are refused so that no page a user visits can reach the pool. * allows all."`
 	TrustedProxies []string      `koanf:"trusted_proxies" doc:"Addresses and ranges of the HTTP balancers in front. What they append to X-Forwarded-For is the client's address, in limits, log and events. From anybody else the header is ignored."`
 	Handover       Handover      `koanf:"handover"`
+	DrainDelay     time.Duration `koanf:"drain_delay" doc:"How long a proxy that gets SIGTERM goes on serving new clients, not ready any more, until it closes its port: as long as the balancer in front takes to notice. 0 where there is none."`
 	Drain          time.Duration `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
 
 	Tokens tokens.Config `koanf:"tokens"`
@@ -126,6 +127,7 @@ func validate(c *Config) error {
 	check(c.Limits.Pending >= 0, "limits.pending must not be negative, not %d", c.Limits.Pending)
 	check(c.Limits.Failures >= 0, "limits.failures must not be negative, not %d", c.Limits.Failures)
 	check(c.Drain >= 0, "drain must not be negative, not %s", c.Drain)
+	check(c.DrainDelay >= 0, "drain_delay must not be negative, not %s", c.DrainDelay)
 	check(c.Queue.Size >= 0, "queue.size must not be negative, not %d", c.Queue.Size)
 	check(c.Queue.Wait > 0, "queue.wait must be above 0, not %s", c.Queue.Wait)
 	check(c.Queue.MaxWait >= c.Queue.Wait, "queue.max_wait (%s) must not be below queue.wait (%s)", c.Queue.MaxWait, c.Queue.Wait)

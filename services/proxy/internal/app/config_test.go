@@ -44,6 +44,7 @@ func TestBadSettings(t *testing.T) {
 		"failures":            {[]string{"--limits.failures", "-1"}, "limits.failures must not be negative, not -1"},
 		"open admin port":     {[]string{"--admin.listen", ":9090"}, "set admin.token_file or PWDIST_ADMIN__TOKEN"},
 		"drain":               {[]string{"--drain", "-1s"}, "drain must not be negative, not -1s"},
+		"drain delay":         {[]string{"--drain_delay", "-1s"}, "drain_delay must not be negative, not -1s"},
 		"queue size":          {[]string{"--queue.size", "-1"}, "queue.size must not be negative, not -1"},
 		"queue wait":          {[]string{"--queue.wait", "0s"}, "queue.wait must be above 0, not 0s"},
 		"longest wait":        {[]string{"--queue.max_wait", "29s"}, "queue.max_wait (29s) must not be below queue.wait (30s)"},

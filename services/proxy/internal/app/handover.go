@@ -24,6 +24,14 @@ type succession struct {
 	taken *handover.Taken // from the proxy before this one
 	given *handover.Taken // by the service manager
 	offer *handover.Offer
+	over  chan struct{} // closed when another process has taken over
+	// managed tells that the public socket is the service manager's, which keeps it.
+	managed bool
+}
+
+// shared tells whether another process has the public socket, or will have it.
+func (s *succession) shared() bool {
+	return s.managed || s.offer != nil && s.offer.Held()
 }
 
 // listener is a socket that is open already, or nil.
@@ -42,6 +50,7 @@ func (p *proxy) takeOver(ctx context.Context, port *telemetry.Admin) error {
 	if s.given, err = handover.Activated(socketPublic, socketAdmin); err != nil {
 		return err
 	}
+	s.managed = s.given.Has(socketPublic)
 	if s.path != "" {
 		if s.taken, err = handover.Take(ctx, s.path); err != nil {
 			return err
@@ -77,14 +86,24 @@ func (p *proxy) succeed(ctx context.Context, port *telemetry.Admin) error {
 		p.log.Info("another proxy has taken over; finishing what runs", zap.Int("sessions", p.edge.Relay().Len()))
 		port.Leave()
 		p.settled.Store(new(p.edge.Leave()))
+		close(s.over)
 		p.fail(nil)
 	})
 	s.offer = offer
 	return err
 }
 
-// withdraw runs first in a stop.
-func (p *proxy) withdraw(context.Context) error {
+// withdraw runs first in a stop. Until the balancer in front knows, clients come as
+// ever, and another process may still take over.
+func (p *proxy) withdraw(ctx context.Context) error {
+	p.health.SetReady(checkAccept, false, "draining")
+	delay := time.NewTimer(p.config.DrainDelay)
+	defer delay.Stop()
+	select {
+	case <-delay.C:
+	case <-p.succession.over:
+	case <-ctx.Done():
+	}
 	if p.succession.offer != nil {
 		p.succession.offer.Close()
 	}

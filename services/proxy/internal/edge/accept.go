@@ -49,34 +49,46 @@ type acceptor struct {
 // sameIdle is how many connections in a row inherit when they are probed first.
 const sameIdle = 8
 
-// accept takes the next connection.
+// accept takes the next connection, and waits for it.
 func (a *acceptor) accept() (*accepted, error) {
 	var c *accepted
 	var failed error
 	err := a.raw.Read(func(fd uintptr) bool {
-		for {
-			// That of package unix asks for the protocol each time.
-			n, from, err := syscall.Accept4(int(fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-			switch {
-			case err == nil:
-				c = &accepted{fd: n, remote: tcpAddress(from)}
-				if a.taken++; a.taken%sameIdle == 0 {
-					_ = setIdle(fd)
-				}
-			case errors.Is(err, unix.EAGAIN):
-				return false
-			case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
-				continue
-			default:
-				failed = os.NewSyscallError("accept4", err)
-			}
-			return true
-		}
+		c, failed = a.take(fd)
+		return !errors.Is(failed, unix.EAGAIN)
 	})
 	if err == nil {
 		err = failed
 	}
 	return c, err
+}
+
+// waiting takes the next connection that is there already.
+func (a *acceptor) waiting() (*accepted, error) {
+	var c *accepted
+	var failed error
+	err := a.raw.Control(func(fd uintptr) { c, failed = a.take(fd) })
+	if err == nil {
+		err = failed
+	}
+	return c, err
+}
+
+func (a *acceptor) take(fd uintptr) (*accepted, error) {
+	for {
+		// That of package unix asks for the protocol each time.
+		n, from, err := syscall.Accept4(int(fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			if a.taken++; a.taken%sameIdle == 0 {
+				_ = setIdle(fd)
+			}
+			return &accepted{fd: n, remote: tcpAddress(from)}, nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+		default:
+			return nil, os.NewSyscallError("accept4", err)
+		}
+	}
 }
 
 // setIdle chooses anew how long what is accepted may be silent until it is probed.

@@ -163,7 +163,7 @@ func (e *Edge) Addr() net.Addr { return e.listener.Addr() }
 // Socket is the listening socket, to be passed on.
 func (e *Edge) Socket() *net.TCPListener { return e.listener.tcp }
 
-// Leave stops accepting for a process that has the same socket. The requests
+// Leave stops accepting for a process that has the same socket, or will have it. The requests
 // of the connections that are open are served as ever; the channel is closed
 // when the last of them is complete.
 func (e *Edge) Leave() <-chan struct{} {
@@ -178,10 +178,22 @@ func (e *Edge) Leave() <-chan struct{} {
 }
 
 // Drain stops accepting. Connections that are open stay, and their requests
-// are refused.
+// are refused; so are those of the clients that wait to be accepted, unless Leave came
+// before.
 func (e *Edge) Drain() {
 	e.draining.Store(true)
-	e.listener.stop()
+	e.listener.end()
+	<-e.listener.quiet
+	if e.listener.swept == 0 {
+		return
+	}
+	// Their requests came with them, most likely.
+	timer := time.NewTimer(time.Until(e.listener.until))
+	defer timer.Stop()
+	select {
+	case <-e.unfinished.none():
+	case <-timer.C:
+	}
 }
 
 // Stop closes everything that is left.

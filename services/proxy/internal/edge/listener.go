@@ -38,11 +38,15 @@ type listener struct {
 
 	// ready is closed when connections may come.
 	ready    chan struct{}
+	ending   chan struct{} // closed when only those who wait already are taken
+	until    time.Time     // the longest that may take, set before
+	end      func()
 	stopped  chan struct{}
 	stop     func() // closes the socket
 	quiet    chan struct{}
 	released chan struct{}
 	release  func()
+	swept    int       // clients that were taken from the backlog at the end; Accept's, until quiet
 	warned   time.Time // Accept's
 }
 
@@ -55,7 +59,13 @@ const (
 	headroom = 8
 	// shedTime bounds telling one client that there is no descriptor for it.
 	shedTime = 100 * time.Millisecond
+	// sweepTime bounds taking and answering those who wait when a socket is closed:
+	// where clients keep coming there is no last one.
+	sweepTime = time.Second
 )
+
+// errSwept says that nobody waits any more, or that enough were taken.
+var errSwept = errors.New("the backlog is empty")
 
 func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	tcp, ok := ln.(*net.TCPListener)
@@ -76,7 +86,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	}
 	l := &listener{
 		Listener: ln, tcp: tcp, file: file, sockets: acceptor{raw: raw}, log: log,
-		ready: make(chan struct{}), stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
+		ready: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
 	}
 	l.limit = math.MaxInt32
 	var files syscall.Rlimit
@@ -88,6 +98,11 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 		close(l.stopped)
 		_ = file.Close()
 		_ = ln.Close()
+	})
+	l.end = sync.OnceFunc(func() {
+		l.until = time.Now().Add(sweepTime)
+		close(l.ending)
+		_ = file.SetReadDeadline(time.Unix(1, 0)) // wakes Accept
 	})
 	l.release = sync.OnceFunc(func() { close(l.released) })
 	return l, nil
@@ -101,7 +116,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	case <-l.stopped:
 	}
 	for {
-		c, err := l.sockets.accept()
+		c, err := l.next()
 		if err == nil && l.last(c) {
 			l.warn(syscall.EMFILE)
 			shed(c, shedTime)
@@ -121,15 +136,38 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		default:
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue // woken by end
+		}
 		l.warn(err)
 		if exhausted(err) && l.shedNext() {
 			continue
 		}
 		select {
 		case <-l.stopped:
+		case <-l.ending:
 		case <-time.After(errorPause):
 		}
 	}
+}
+
+// next takes the next connection. At the end it takes those that wait, and then closes
+// the socket: the kernel resets whoever is left in its backlog, and such a client
+// would never learn that there is another proxy.
+func (l *listener) next() (*accepted, error) {
+	select {
+	case <-l.ending:
+	default:
+		return l.sockets.accept()
+	}
+	if time.Now().Before(l.until) {
+		if c, err := l.sockets.waiting(); err == nil {
+			l.swept++
+			return c, nil
+		}
+	}
+	l.stop()
+	return nil, errSwept
 }
 
 func exhausted(err error) bool {

@@ -107,6 +107,9 @@ func (t *Taken) Listener(name string) net.Listener {
 	return ln
 }
 
+// Has tells whether there is a socket of that name, which Listener has not given away.
+func (t *Taken) Has(name string) bool { return t != nil && t.listeners[name] != nil }
+
 // Serving tells the other process that this one accepts now, and waits until
 // it has stopped to.
 func (t *Taken) Serving() error {

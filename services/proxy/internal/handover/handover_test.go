@@ -61,6 +61,7 @@ func TestChain(t *testing.T) {
 		next := got.Listener("public").(*net.TCPListener)
 		require.Equal(t, address, next.Addr().String())
 		require.NoError(t, got.Serving())
+		require.True(t, o.Held())
 		select {
 		case <-stopped:
 		default:
@@ -94,7 +95,9 @@ func TestSuccessorDies(t *testing.T) {
 	for range 3 {
 		got, err := handover.Take(t.Context(), path)
 		require.NoError(t, err)
+		require.True(t, o.Held())
 		got.Close()
+		require.Eventually(t, func() bool { return !o.Held() }, patience, time.Millisecond)
 	}
 	c, err := net.DialTimeout("tcp", ln.Addr().String(), patience)
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type Offer struct {
 	inode   uint64
 	once    sync.Once
 	closed  chan struct{}
+	held    atomic.Int32 // processes that have the sockets and may come to serve
 }
 
 // Listen offers sockets on a Unix socket that only this user can open. It takes
@@ -91,15 +93,22 @@ func (o *Offer) accept() {
 // them, which may take as long as a start does.
 func (o *Offer) serve(c *net.UnixConn) {
 	defer func() { _ = c.Close() }()
+	o.held.Add(1)
 	if err := o.pass(c); err != nil {
+		o.held.Add(-1)
 		return
 	}
 	if word, err := bufio.NewReader(c).ReadString('\n'); err != nil || word != serving {
+		o.held.Add(-1)
 		return
 	}
 	o.once.Do(o.taken)
 	_, _ = c.Write([]byte("stopping\n"))
 }
+
+// Held tells whether another process has the sockets, be it that it serves or that it
+// is about to.
+func (o *Offer) Held() bool { return o.held.Load() > 0 }
 
 func (o *Offer) pass(c *net.UnixConn) error {
 	var names []string

@@ -1,0 +1,64 @@
+package edge
+
+import (
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+
+	"github.com/lesismal/nbio"
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
+)
+
+// held is a port that accepts one connection and no further one until proceed is called.
+func held(t *testing.T) (p *port, clients []*net.TCPConn, proceed func()) {
+	gate, met := make(chan struct{}), make(chan struct{}, 64)
+	p = serve(t, func(o *Options) {
+		o.opened = func(*nbio.Conn) { met <- struct{}{}; <-gate }
+	})
+	_ = p.dial()
+	receive(t, met)
+	for range 20 {
+		clients = append(clients, p.send(upgrade("/", stock...)))
+	}
+	return p, clients, func() { close(gate) }
+}
+
+// Clients that the kernel has connected and nobody has accepted are told of the end.
+// Whoever comes later meets a closed port.
+func TestDrainAnswersTheBacklog(t *testing.T) {
+	p, clients, proceed := held(t)
+	drained := make(chan struct{})
+	go func() { p.Drain(); close(drained) }()
+	receive(t, p.listener.ending)
+	proceed()
+	receive(t, drained)
+	_, err := net.Dial("tcp", p.Addr().String())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	for _, c := range clients {
+		r, _ := answer(t, c)
+		require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
+		require.Equal(t, string(refusal.Draining), r.Header.Get(refusal.HeaderCode))
+	}
+	require.Empty(t, p.upgrades)
+}
+
+// Where another process has the socket, its clients are left to it.
+func TestLeaveKeepsTheBacklog(t *testing.T) {
+	p, clients, proceed := held(t)
+	file, err := p.Socket().File()
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	p.Leave()
+	proceed()
+	p.Drain()
+	next := serve(t, func(o *Options) {
+		o.Listener, err = net.FileListener(file)
+		require.NoError(t, err)
+	})
+	for range clients {
+		receive(t, next.upgrades)
+	}
+}
