@@ -212,6 +212,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 		return // it has left, or the proxy stops
 	}
 	defer e.unfinished.leave()
+	trim(r.Header)
 	if !isWebSocket(r) {
 		client.Refuse(e.plain(r))
 		return

@@ -114,6 +114,18 @@ func TestAnswers(t *testing.T) {
 	receive(t, p.upgrades)
 }
 
+// TestTrailingSpace has white space behind each value, which means nothing.
+func TestTrailingSpace(t *testing.T) {
+	p := serve(t, func(o *Options) { o.AllowedOrigins = []string{"https://ok.example"} })
+	request := upgrade("/", append(stock, "Origin: https://ok.example", "X-Custom: a b")...)
+	line, headers, _ := strings.Cut(request, "\r\n")
+	p.send(line + "\r\n" + strings.ReplaceAll(strings.TrimSuffix(headers, "\r\n"), "\r\n", " \t\r\n") + "\r\n")
+	u := receive(t, p.upgrades)
+	require.Equal(t, "chromium", u.Ask.Demand.Browser)
+	require.Equal(t, "websocket", u.Header.Get("Upgrade"))
+	require.Equal(t, "a b", u.Header.Get("X-Custom"))
+}
+
 // TestConnectionLists asks for the upgrade as balancers and browsers do.
 func TestConnectionLists(t *testing.T) {
 	p := serve(t)

@@ -29,6 +29,16 @@ func upgrades(h http.Header) bool {
 	return false
 }
 
+// trim takes white space from around values, which is no part of them (RFC 9110, section
+// 5.5) and of which nbio leaves what is behind.
+func trim(h http.Header) {
+	for _, values := range h {
+		for i, v := range values {
+			values[i] = strings.Trim(v, " \t")
+		}
+	}
+}
+
 // sound tells whether headers may be passed on: nbio lets control characters
 // through, which the next parser may read otherwise.
 func sound(h http.Header) bool {
