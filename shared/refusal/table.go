@@ -25,6 +25,7 @@ const (
 	NotFound        Code = "not_found"
 	UpgradeRequired Code = "upgrade_required"
 	CDPClient       Code = "cdp_client"
+	ExposeNetwork   Code = "expose_network"
 
 	NoVersion   Code = "no_version"
 	NoLabels    Code = "no_labels"
@@ -105,6 +106,9 @@ func rows() []Row {
 		mistake(CDPClient, http.StatusBadRequest,
 			"This looks like a CDP or Puppeteer client; the pool speaks the Playwright protocol.",
 			"Use chromium.connect('ws://HOST:PORT') of Playwright, with this pool's address, instead of chromium.connectOverCDP() or puppeteer.connect()."),
+		mistake(ExposeNetwork, http.StatusBadRequest,
+			"This pool does not lead pages into the network of their client, which exposeNetwork asks for.",
+			"Connect without exposeNetwork. Pages reach what their worker's machine reaches, so have the operator run a worker where they reach it, or make the site reachable from the workers."),
 		mistake(Unauthorized, http.StatusUnauthorized,
 			"The token is missing or wrong.",
 			"Send one of the pool's tokens: ?token=... in the URL, or the header 'Authorization: Bearer ...' in the headers option of connect()."),

@@ -84,6 +84,8 @@ func TestRefusals(t *testing.T) {
 		require.ErrorContains(t, err, "No worker of this pool has the labels that were required. Required: gpu=yes")
 		_, err = harness.TryConnect(t, p.URL(""), harness.ConnectOptions{Headers: map[string]string{"User-Agent": "Playwright/1.40.0"}})
 		require.ErrorContains(t, err, "Your client speaks Playwright 1.40; this pool has chromium for Playwright 1.62; 1.65.")
+		_, err = harness.TryConnect(t, p.URL(""), harness.ConnectOptions{ExposeNetwork: "<loopback>"})
+		require.ErrorContains(t, err, "Connect without exposeNetwork.")
 		for _, url := range []string{p.URL(""), "http://" + address} {
 			_, err = harness.TryConnectOverCDP(t, url)
 			require.Error(t, err, url)

@@ -199,6 +199,8 @@ type ConnectOptions struct {
 	Browser string            `json:"-"` // chromium unless set
 	Headers map[string]string `json:"headers,omitempty"`
 	Timeout int               `json:"timeout,omitempty"` // ms
+
+	ExposeNetwork string `json:"exposeNetwork,omitempty"`
 }
 
 func (o ConnectOptions) args(url string) args {

@@ -61,6 +61,11 @@ func parse(r *http.Request, defaultBrowser string) (Ask, error) {
 	if cdp(agent, header, a.Demand.Browser+inPath) {
 		return Ask{}, refusal.New(refusal.CDPClient, "")
 	}
+	// Clients send it empty where they want nothing. The server of a shared browser does
+	// not look at it, and pages would fail where nobody looks for the reason.
+	if wanted := r.Header.Get("X-Playwright-Proxy"); wanted != "" {
+		return Ask{}, refusal.New(refusal.ExposeNetwork, "It is %q.", clip(wanted))
+	}
 	for _, name := range []string{a.Demand.Browser, inPath, header, defaultBrowser} {
 		if name != "" {
 			if a.Demand.Browser, err = browser(name); err != nil {

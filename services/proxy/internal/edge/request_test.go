@@ -74,6 +74,7 @@ func TestParse(t *testing.T) {
 		{"/firefox", []string{agent, "Playwright/1.56.1"}, Ask{Demand: state.Demand{Browser: "firefox", Playwright: "1.56"}}},
 		{"/?browser=firefox", []string{agent, "Playwright/1.56.1"}, Ask{Demand: state.Demand{Browser: "firefox", Playwright: "1.56"}}},
 		{"/", []string{agent, "curl/8"}, demand("webkit")},
+		{"/", []string{"X-Playwright-Proxy", ""}, demand("webkit")},
 
 		{"/?isolation=context", nil, Ask{Demand: state.Demand{Browser: "webkit", Isolation: "context"}}},
 		{"/?isolation=browser", nil, Ask{Demand: state.Demand{Browser: "webkit", Isolation: "browser"}}},
@@ -121,6 +122,7 @@ func TestParseRefuses(t *testing.T) {
 		{"/", []string{"User-Agent", "Puppeteer 24"}, refusal.CDPClient, ""},
 		{"/chromium", []string{"User-Agent", "Mozilla Puppeteer"}, refusal.CDPClient, ""},
 
+		{"/", []string{"X-Playwright-Proxy", "<loopback>"}, refusal.ExposeNetwork, `It is "<loopback>".`},
 		{"/?browser=opera", nil, refusal.UnknownBrowser, `There is no browser "opera".`},
 		{"/?browser=", nil, refusal.UnknownBrowser, `There is no browser "".`},
 		{"/", []string{"X-Playwright-Browser", "android"}, refusal.UnknownBrowser, `There is no browser "android".`},
