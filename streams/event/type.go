@@ -83,8 +83,8 @@ const (
 	ReasonDialFailed     Reason = "dial_failed"     // no worker could be reached
 	ReasonKilled         Reason = "killed"          // the pool had ended it before, and Redis lost that end; reserved for an operator's call
 	ReasonStalled        Reason = "stalled"         // a side did not read for longer than the stall limit
-	ReasonIdleTimeout    Reason = "idle_timeout"    // reserved, nothing writes it yet: no traffic for longer than allowed
-	ReasonMaxDuration    Reason = "max_duration"    // reserved, nothing writes it yet: ran for longer than allowed
+	ReasonIdleTimeout    Reason = "idle_timeout"    // the client sent nothing for longer than allowed
+	ReasonMaxDuration    Reason = "max_duration"    // the session ran for longer than allowed
 	ReasonPolicy         Reason = "policy"          // the client made a call that the pool forbids
 	ReasonCancelled      Reason = "cancelled"       // the client left before the session started
 	ReasonWaitTimeout    Reason = "wait_timeout"    // waited for a slot for longer than allowed

@@ -198,7 +198,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	})
 	ro := relay.DefaultOptions()
 	ro.Stall, ro.Ping, ro.Dead, ro.Pipes = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead, p.places.pipes
-	ro.Foretell = p.foretell
+	ro.Idle, ro.Longest, ro.Foretell = p.config.Session.Idle, p.config.Session.MaxDuration, p.foretell
 	trusted, err := edge.ParseTrusted(p.config.TrustedProxies)
 	if err != nil {
 		return err
@@ -353,7 +353,7 @@ const (
 
 // foretell is for sessions that the relay is about to cut.
 func (p *proxy) foretell(sessions []*relay.Session, reason string) {
-	p.log.Info("cutting sessions", zap.Int("sessions", len(sessions)), zap.String("reason", reason))
+	p.log.Info("ending sessions", zap.Int("sessions", len(sessions)), zap.String("reason", reason))
 	p.announce(p.running.endsOf(sessions, reason))
 }
 

@@ -25,17 +25,18 @@ type Config struct {
 	DrainDelay     time.Duration `koanf:"drain_delay" doc:"How long a proxy that gets SIGTERM goes on serving new clients, not ready any more, until it closes its port: as long as the balancer in front takes to notice. 0 where there is none."`
 	Drain          time.Duration `koanf:"drain" doc:"How long running sessions may go on after SIGTERM; what is left then is closed with code 1001."`
 
-	Tokens tokens.Config `koanf:"tokens"`
-	Limits Limits        `koanf:"limits"`
-	Queue  Queue         `koanf:"queue"`
-	Dial   Dial          `koanf:"dial"`
-	Relay  Relay         `koanf:"relay"`
-	Redis  config.Redis  `koanf:"redis"`
-	Timing config.Timing `koanf:"timing"`
-	Events config.Events `koanf:"events"`
-	Ended  config.Ended  `koanf:"ended"`
-	Admin  config.Admin  `koanf:"admin"`
-	Log    config.Log    `koanf:"log"`
+	Tokens  tokens.Config `koanf:"tokens"`
+	Limits  Limits        `koanf:"limits"`
+	Queue   Queue         `koanf:"queue"`
+	Dial    Dial          `koanf:"dial"`
+	Session Session       `koanf:"session"`
+	Relay   Relay         `koanf:"relay"`
+	Redis   config.Redis  `koanf:"redis"`
+	Timing  config.Timing `koanf:"timing"`
+	Events  config.Events `koanf:"events"`
+	Ended   config.Ended  `koanf:"ended"`
+	Admin   config.Admin  `koanf:"admin"`
+	Log     config.Log    `koanf:"log"`
 }
 
 // Limits bounds what strangers may take of the public port.
@@ -61,6 +62,12 @@ type Dial struct {
 // Handover is how a proxy takes over from another one on the same machine.
 type Handover struct {
 	Socket string `koanf:"socket" doc:"Path of a Unix socket by which a proxy that is started takes the place of the one that runs: it gets its ports, and no client is refused meanwhile. Empty = a restart closes the ports."`
+}
+
+// Session bounds how long one may last.
+type Session struct {
+	Idle        time.Duration `koanf:"idle" doc:"A session whose client has sent nothing for so long is ended, with 1008 and the reason idle_timeout. 0 = never."`
+	MaxDuration time.Duration `koanf:"max_duration" doc:"A session that has run for so long is ended, with 1008 and the reason max_duration. 0 = never."`
 }
 
 // Relay bounds what a session may take.
@@ -134,6 +141,8 @@ func validate(c *Config) error {
 	check(c.Dial.Timeout > 0 && c.Dial.Timeout < c.Timing.StartLease,
 		"dial.timeout (%s) must be above 0 and below timing.start_lease (%s)", c.Dial.Timeout, c.Timing.StartLease)
 	check(c.Dial.Attempts >= 1, "dial.attempts must be at least 1, not %d", c.Dial.Attempts)
+	check(c.Session.Idle == 0 || c.Session.Idle >= time.Second, "session.idle must be at least 1s, or 0 for never, not %s", c.Session.Idle)
+	check(c.Session.MaxDuration == 0 || c.Session.MaxDuration >= time.Second, "session.max_duration must be at least 1s, or 0 for never, not %s", c.Session.MaxDuration)
 	check(c.Relay.Stall >= time.Second, "relay.stall must be at least 1s, not %s", c.Relay.Stall)
 	check(c.Relay.Ping == 0 || c.Relay.Ping >= time.Second, "relay.ping must be at least 1s, or 0 for none, not %s", c.Relay.Ping)
 	check(c.Relay.Ping == 0 || c.Relay.Dead >= c.Relay.Ping, "relay.dead (%s) must not be below relay.ping (%s)", c.Relay.Dead, c.Relay.Ping)

@@ -52,6 +52,8 @@ func TestBadSettings(t *testing.T) {
 		"dial timeout":        {[]string{"--dial.timeout", "10s"}, "dial.timeout (10s) must be above 0 and below timing.start_lease (10s)"},
 		"dial attempts":       {[]string{"--dial.attempts", "0"}, "dial.attempts must be at least 1, not 0"},
 		"stall":               {[]string{"--relay.stall", "999ms"}, "relay.stall must be at least 1s, not 999ms"},
+		"idle":                {[]string{"--session.idle", "-1s"}, "session.idle must be at least 1s, or 0 for never, not -1s"},
+		"max_duration":        {[]string{"--session.max_duration", "1ms"}, "session.max_duration must be at least 1s, or 0 for never, not 1ms"},
 		"ping":                {[]string{"--relay.ping", "1ms"}, "relay.ping must be at least 1s, or 0 for none, not 1ms"},
 		"dead":                {[]string{"--relay.dead", "29s"}, "relay.dead (29s) must not be below relay.ping (30s)"},
 		"pollers":             {[]string{"--relay.pollers", "-1"}, "relay.pollers must not be negative, not -1"},

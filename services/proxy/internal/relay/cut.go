@@ -1,22 +1,27 @@
 package relay
 
-// cut ends sessions for a reason that nobody else can know: a worker sees its
+// judged ends sessions for a reason that nobody else can know: a worker sees its
 // connection closed, as when the client has left. So it is told first.
-func (r *Relay) cut(sessions []*Session, reason string) {
+func (r *Relay) judged(sessions []*Session, reason string, end func(*Session)) {
 	if r.options.Foretell != nil {
-		var judged []*Session
+		var mine []*Session
 		for _, s := range sessions {
 			if s.settle(reason) {
-				judged = append(judged, s)
+				mine = append(mine, s)
 			}
 		}
-		if len(judged) > 0 {
-			r.options.Foretell(judged, reason)
+		if len(mine) > 0 {
+			r.options.Foretell(mine, reason)
 		}
 	}
 	for _, s := range sessions {
-		s.abort(reason)
+		end(s)
 	}
+}
+
+// cut ends sessions at once.
+func (r *Relay) cut(sessions []*Session, reason string) {
+	r.judged(sessions, reason, func(s *Session) { s.abort(reason) })
 }
 
 // settle fixes the reason of a session's end, and returns false when it has one already.

@@ -167,3 +167,10 @@ func (s *Session) Done() bool {
 	defer s.mu.Unlock()
 	return s.done
 }
+
+// Limiting tells whether somebody looks for sessions that come to a limit.
+func (r *Relay) Limiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limiting
+}

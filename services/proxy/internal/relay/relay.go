@@ -38,6 +38,9 @@ type Options struct {
 	// time. Each takes two descriptors, which are kept for the
 	// next one while there are sessions.
 	Pipes int
+	// Idle ends a session whose client has sent nothing for so long; what answers
+	// a ping of the relay is nothing. Longest ends one that has run for so long. 0 is for ever.
+	Idle, Longest time.Duration
 	// Foretell, which may be nil, is told of sessions that the relay is about to
 	// cut by its own judgement, and of the reason, while the other ends cannot see
 	// anything yet. The sessions go on until it returns. It may be called by several
@@ -87,6 +90,8 @@ type Relay struct {
 	wheel   wheel
 	empty   chan struct{} // closed when the last session has gone
 	keeping bool          // the keeper runs
+	// limiting: somebody looks for sessions that come to a limit.
+	limiting bool
 }
 
 // New makes a relay on an engine that has not been started yet and takes over
@@ -201,6 +206,10 @@ func (r *Relay) add(s *Session) error {
 	if r.options.Ping > 0 && !r.keeping {
 		r.keeping = true
 		go r.keepAlive()
+	}
+	if r.options.limited() && !r.limiting {
+		r.limiting = true
+		go r.limit()
 	}
 	return nil
 }

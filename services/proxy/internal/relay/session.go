@@ -22,6 +22,8 @@ const (
 	ReasonLost    = "worker_lost"   // without one
 	ReasonStalled = "stalled"
 	ReasonDrained = "proxy_drained" // it was there when the relay was closed
+	ReasonIdle    = "idle_timeout"
+	ReasonTooLong = "max_duration"
 )
 
 type closing struct {
