@@ -18,6 +18,9 @@ type Redis struct {
 	// PasswordFile keeps the password out of the environment, which passes to
 	// child processes and shows in what describes a container.
 	PasswordFile string `koanf:"password_file" doc:"File that holds the password, such as a secret of Docker or Kubernetes; redis.url then names the user only. Read again for every new connection." example:"/run/secrets/redis-password"`
+	CAFile       string `koanf:"ca_file" doc:"File of the certificate authorities (PEM) that vouch for the Redis of a rediss:// URL, instead of the system's." example:"/etc/pwdist/redis-ca.pem"`
+	CertFile     string `koanf:"cert_file" doc:"File of the certificate (PEM) that this program shows to a Redis that asks for one, with redis.key_file. Read again for every new connection." example:"/etc/pwdist/redis-client.pem"`
+	KeyFile      string `koanf:"key_file" doc:"File of the key (PEM) of redis.cert_file." example:"/etc/pwdist/redis-client.key"`
 }
 
 // DefaultRedis is a Redis on this machine.
@@ -28,6 +31,9 @@ func DefaultRedis() Redis { return Redis{URL: "redis://127.0.0.1:6379/0"} }
 func (r Redis) Validate() error {
 	if strings.TrimSpace(r.URL) == "" {
 		return errors.New("redis.url is empty: set it, for example to redis://127.0.0.1:6379/0")
+	}
+	if (r.CertFile == "") != (r.KeyFile == "") {
+		return errors.New("redis.cert_file and redis.key_file go together: set both")
 	}
 	return nil
 }

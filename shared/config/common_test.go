@@ -93,3 +93,13 @@ func TestRedactURL(t *testing.T) {
 		require.Equal(t, want, config.RedactURL(in))
 	}
 }
+
+func TestRedisCertificateNeedsItsKey(t *testing.T) {
+	r := config.DefaultRedis()
+	r.CertFile = "a.pem"
+	require.ErrorContains(t, r.Validate(), "redis.cert_file and redis.key_file go together")
+	r.KeyFile = "a.key"
+	require.NoError(t, r.Validate())
+	r.CertFile = ""
+	require.Error(t, r.Validate())
+}

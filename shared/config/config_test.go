@@ -382,6 +382,9 @@ func TestPrintConfig(t *testing.T) {
 redis:
   url: redis://me:***@h:1/2 # REDIS_URL
   password_file: "" # default
+  ca_file: "" # default
+  cert_file: "" # default
+  key_file: "" # default
 log:
   level: info # default
   format: auto # default

@@ -82,6 +82,9 @@ func Connect(ctx context.Context, o Options) (rueidis.Client, error) {
 			return nil, err
 		}
 	}
+	if err := a.setTLS(o.Redis); err != nil {
+		return nil, err
+	}
 	co := clientOption(a, o)
 	retry := backoff{first: 500 * time.Millisecond, last: 5 * time.Second}
 	failed := false

@@ -48,7 +48,7 @@ func classify(a address, err error) error {
 	var unknownCA x509.UnknownAuthorityError
 	var hostname x509.HostnameError
 	if errors.As(err, &cert) || errors.As(err, &unknownCA) || errors.As(err, &hostname) {
-		return setupf(err, "the certificate of Redis at %s is not trusted: %s", a, err)
+		return setupf(err, "the certificate of Redis at %s is not trusted (redis.ca_file names who vouches for it): %s", a, err)
 	}
 	var re *rueidis.RedisError
 	if !errors.As(err, &re) {

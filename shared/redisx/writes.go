@@ -43,5 +43,9 @@ func describe(verb string, a address, err error) string {
 	if why, refused := WriteRefusal(err); refused {
 		return "Redis at " + a.String() + " refuses writes: " + why
 	}
-	return verb + " Redis at " + a.String() + ": " + reason(err)
+	text := verb + " Redis at " + a.String() + ": " + reason(err)
+	if verb == "cannot reach" && a.tls != nil && rejected(err) {
+		text += " (does it ask its clients for a certificate? redis.cert_file)"
+	}
+	return text
 }
