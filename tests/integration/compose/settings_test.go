@@ -19,7 +19,7 @@ import (
 
 // notPassed are the settings that the compose file does not hand on, and why.
 var notPassed = map[string]string{
-	"admin.token":      "the admin ports are on loopback and on a Unix socket",
+	"admin.token":      "the admin ports are on loopback and on a Unix socket; admin.yaml opens the proxy's",
 	"admin.token_file": "the same",
 	"admin.insecure":   "the same",
 	"redis.ca_file":    "the pool's Redis is in a network of its own, without TLS",
