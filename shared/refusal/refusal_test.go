@@ -20,6 +20,7 @@ import (
 
 // statuses is what is promised to clients; a change here breaks them.
 var statuses = map[refusal.Code]int{
+	refusal.BadRequest: 400, refusal.RequestTooLong: 431, refusal.RequestTimeout: 408,
 	refusal.UnknownBrowser: 400, refusal.BadQuery: 400, refusal.CDPClient: 400, refusal.ExposeNetwork: 400,
 	refusal.Unauthorized: 401, refusal.ForeignOrigin: 403, refusal.NotFound: 404, refusal.UpgradeRequired: 426,
 	refusal.NoVersion: 428, refusal.NoLabels: 428, refusal.NoIsolation: 428,

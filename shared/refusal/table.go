@@ -17,6 +17,9 @@ type Code string
 
 // The codes. The table below gives each its meaning.
 const (
+	BadRequest      Code = "bad_request"
+	RequestTooLong  Code = "request_too_long"
+	RequestTimeout  Code = "request_timeout"
 	UnknownBrowser  Code = "unknown_browser"
 	BadQuery        Code = "bad_query"
 	AuthFailures    Code = "auth_failures"
@@ -97,6 +100,15 @@ func later(c Code, status int, after time.Duration, what, remedy string) Row {
 
 func rows() []Row {
 	return []Row{
+		mistake(BadRequest, http.StatusBadRequest,
+			"The request cannot be read.",
+			"Connect by ws://HOST:PORT with a Playwright client. This port speaks HTTP/1.1 without TLS, and is no proxy for other addresses."),
+		mistake(RequestTooLong, http.StatusRequestHeaderFieldsTooLarge,
+			"The request has more than 64 KiB of headers.",
+			"Send fewer or shorter headers: look at the headers option of connect(), and at cookies."),
+		mistake(RequestTimeout, http.StatusRequestTimeout,
+			"The request did not come in time.",
+			"Send requests at once and whole, or have the operator raise limits.request."),
 		mistake(UnknownBrowser, http.StatusBadRequest,
 			"This pool does not know the browser that was asked for.",
 			"Ask for chromium, firefox or webkit: by the browser type you call connect() on, or with ?browser=chromium in the URL."),

@@ -200,7 +200,7 @@ type ConnectOptions struct {
 	Headers map[string]string `json:"headers,omitempty"`
 	Timeout int               `json:"timeout,omitempty"` // ms
 
-	ExposeNetwork string `json:"exposeNetwork,omitempty"`
+	ExposeNetwork string `json:"exposeNetwork,omitempty"` //nolint:tagliatelle // as Playwright writes it
 }
 
 func (o ConnectOptions) args(url string) args {

@@ -356,6 +356,7 @@ var reasons = map[refusal.Code]string{
 	refusal.QueueFull: "queue_full", refusal.TooManyClasses: "queue_full", refusal.TokenLimit: "token_limit", refusal.TokenQueue: "token_queue",
 	refusal.Lost: "proxy_lost", refusal.OtherRelease: "proxy_lost", refusal.Internal: "proxy_lost",
 
+	refusal.BadRequest: "policy", refusal.RequestTooLong: "policy", refusal.RequestTimeout: "policy",
 	refusal.UnknownBrowser: "policy", refusal.BadQuery: "policy", refusal.CDPClient: "policy", refusal.ExposeNetwork: "policy", refusal.Unauthorized: "policy",
 	refusal.AuthFailures: "policy", refusal.ForeignOrigin: "policy", refusal.NotFound: "policy",
 	refusal.Pending: "policy", refusal.NoLabels: "policy", refusal.NoIsolation: "policy",

@@ -304,7 +304,7 @@ func Reason(err error) string {
 		return "token_limit"
 	case refusal.TokenQueue:
 		return "token_queue"
-	case refusal.UnknownBrowser, refusal.BadQuery, refusal.CDPClient, refusal.ExposeNetwork, refusal.Unauthorized, refusal.AuthFailures, refusal.ForeignOrigin,
+	case refusal.BadRequest, refusal.RequestTooLong, refusal.RequestTimeout, refusal.UnknownBrowser, refusal.BadQuery, refusal.CDPClient, refusal.ExposeNetwork, refusal.Unauthorized, refusal.AuthFailures, refusal.ForeignOrigin,
 		refusal.NotFound, refusal.Pending, refusal.NoLabels, refusal.NoIsolation:
 		return "policy"
 	case refusal.Lost, refusal.OtherRelease, refusal.Internal:

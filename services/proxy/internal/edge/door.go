@@ -44,6 +44,9 @@ type door struct {
 	rest    []byte // what is behind the head in what was just read
 	closed  bool
 	trusted bool // it comes from a balancer
+	// rejected tells that it was answered before its request could be handled. What
+	// still comes is thrown away.
+	rejected bool
 }
 
 var _ relay.Watched = (*door)(nil)
@@ -74,17 +77,17 @@ func (e *Edge) open(c *nbio.Conn) {
 			e.o.opened(c)
 		}
 		if evict := e.pending.enter(d); evict != nil {
-			e.o.Refused(refusal.Pending)
 			evict.evict()
 		}
 	}
 }
 
-// evict has the loop see the end of a connection whose request is not complete.
+// evict answers a connection whose request is not complete, and has the loop see its end.
 func (d *door) evict() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.client.Load() == nil && !d.closed {
+		d.reject(refusal.Pending)
 		_ = unix.Shutdown(d.conn.Hash(), unix.SHUT_RDWR)
 	}
 }
@@ -112,6 +115,9 @@ func (d *door) unwatched(err error) {
 	if c == nil && !d.closed {
 		d.closed = true
 		if !d.returns(err) {
+			if errors.Is(err, nbio.ErrReadTimeout) && d.size > 0 {
+				d.reject(refusal.RequestTimeout)
+			}
 			for _, fd := range append(d.numbers, d.conn.Hash()) {
 				_ = unix.Close(fd)
 			}
@@ -139,7 +145,7 @@ type returning struct {
 // mistake: for an event that was meant for an earlier connection, which had the
 // same descriptor and was closed while its event waited to be handled.
 func (d *door) returns(err error) bool {
-	if !errors.Is(err, io.EOF) || d.edge.stopping.Load() {
+	if d.rejected || !errors.Is(err, io.EOF) || d.edge.stopping.Load() {
 		return false
 	}
 	remote := d.conn.RemoteAddr()
@@ -180,15 +186,19 @@ func (d *door) read() error {
 	if seen := d.seen; seen != nil && d.size == 0 {
 		d.seen = nil
 		if err := d.feed(seen); err != nil {
-			return err
+			d.reject(codeOf(err))
 		}
 	}
 	for d.client.Load() == nil && !d.closed {
 		n, err := nowait.Receive(d.conn.Hash(), *p)
 		switch {
+		case n > 0 && d.rejected:
+			if err := d.discard(n); err != nil {
+				return err
+			}
 		case n > 0:
 			if err := d.feed((*p)[:n]); err != nil {
-				return err
+				d.reject(codeOf(err))
 			}
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
@@ -203,8 +213,12 @@ func (d *door) read() error {
 // feed gives the parser what was read, in two steps: a request without a body
 // is handled in the first, when what lies behind it can still be told apart.
 func (d *door) feed(b []byte) error {
-	if d.size += len(b); d.size > maxRequest {
+	d.size += len(b)
+	if d.size > maxRequest && !d.scan.found() {
 		return errTooLong
+	}
+	if d.size > maxRequest {
+		return errRequest
 	}
 	head := d.scan.end(b)
 	d.rest = b[head:]

@@ -93,6 +93,7 @@ func TestAnswers(t *testing.T) {
 		"no Connection":       {strings.Replace(upgrade("/", stock...), "Connection: Upgrade\r\n", "", 1), 426, refusal.UpgradeRequired, "a balancer"},
 		"Connection: close":   {strings.Replace(upgrade("/", stock...), "Connection: Upgrade", "Connection: close", 1), 426, refusal.UpgradeRequired, "Connection header does not say"},
 		"Connection: other":   {strings.Replace(upgrade("/", stock...), "Connection: Upgrade", "Connection: upgraded, keep-alive", 1), 426, refusal.UpgradeRequired, "a balancer"},
+		"space in a name":     {"GET / HTTP/1.1\r\nHo st: pool\r\n\r\n", 426, refusal.UpgradeRequired, ""},
 		"unknown path":        {get("/admin"), 404, refusal.NotFound, "/admin"},
 		"upgrade elsewhere":   {upgrade("/admin", stock...), 404, refusal.NotFound, "/admin"},
 		"bad query":           {upgrade("/?nope=1", stock...), 400, refusal.BadQuery, "nope"},
@@ -163,28 +164,52 @@ func TestGarbage(t *testing.T) {
 	p := serve(t)
 	for name, sent := range map[string]string{
 		"noise":          "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"absolute form":  "GET http://pool/ HTTP/1.1\r\nHost: pool\r\n\r\n",
+		"leading CRLF":   "\r\nGET / HTTP/1.1\r\nHost: pool\r\n\r\n",
 		"bad URL":        "GET /%zz HTTP/1.1\r\n\r\n",
 		"control in URL": "GET /\x01 HTTP/1.1\r\n\r\n",
-		"header name":    "GET / HTTP/1.1\r\nHo st: pool\r\n\r\n",
 		"no colon":       "GET / HTTP/1.1\r\nHost\r\n\r\n",
 		"bad length":     "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
 		"smuggling":      "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: gzip\r\n\r\nabcd",
 		"bad chunk":      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-		"long line":      "GET /" + strings.Repeat("a", maxRequest) + " HTTP/1.1\r\n\r\n",
-		"long head":      "GET / HTTP/1.1\r\n" + strings.Repeat("X-Filler: "+strings.Repeat("a", 1000)+"\r\n", 70) + "\r\n",
+		"head: line":     "GET /" + strings.Repeat("a", maxRequest) + " HTTP/1.1\r\n\r\n",
+		"head: headers":  "GET / HTTP/1.1\r\n" + strings.Repeat("X-Filler: "+strings.Repeat("a", 1000)+"\r\n", 70) + "\r\n",
 		"long body":      "POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("a", 1000000),
 		"long chunked":   "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("10\r\n0123456789abcdef\r\n", 10_000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := p.dial()
 			go func() { _, _ = io.WriteString(c, sent) }()
-			_, err := io.Copy(io.Discard, c) // closed, perhaps with a reset
-			require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection stays")
+			r, body := answer(t, c)
+			if strings.HasPrefix(name, "head: ") {
+				require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, r.StatusCode)
+				require.Contains(t, body, "64 KiB")
+			} else {
+				require.Equal(t, http.StatusBadRequest, r.StatusCode)
+				require.Contains(t, body, "without TLS")
+			}
+			require.Equal(t, string(p.lastRefused()), r.Header.Get(refusal.HeaderCode))
 		})
 	}
 	require.Empty(t, p.upgrades)
 	p.send(upgrade("/", stock...)) // it still serves
 	receive(t, p.upgrades)
+}
+
+// TestRejectedForGood has a whole request behind what cannot be read, and more than is read
+// of it: nobody is let in, and the connection ends.
+func TestRejectedForGood(t *testing.T) {
+	p := serve(t, func(o *Options) { o.HeaderTimeout = time.Hour })
+	r, _ := answer(t, p.send("GET http://pool/ HTTP/1.1\r\n\r\n"+upgrade("/", stock...)))
+	require.Equal(t, http.StatusBadRequest, r.StatusCode)
+	c := p.send("\r\n")
+	for {
+		if _, err := io.WriteString(c, upgrade("/", stock...)); err != nil {
+			require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+			break
+		}
+	}
+	require.Empty(t, p.upgrades)
 }
 
 // TestPipelined has a second request behind the first: only the first counts.
@@ -198,12 +223,20 @@ func TestPipelined(t *testing.T) {
 	require.Equal(t, "firefox", receive(t, p.upgrades).Ask.Demand.Browser, "the second request was served too")
 }
 
-// TestSlow closes connections whose request does not come.
+// TestSlow closes connections whose request does not come, and tells those that have
+// begun one.
 func TestSlow(t *testing.T) {
 	p := serve(t, func(o *Options) { o.HeaderTimeout = 50 * time.Millisecond })
 	for _, sent := range []string{"", "G", "GET / HTTP/1.1\r\nHost: po", "GET /\r\n\r\n", "GET / HTTP/1.1\nHost: pool\n\n"} {
-		all, _ := io.ReadAll(p.send(sent))
-		require.Empty(t, all)
+		c := p.send(sent)
+		if sent == "" {
+			all, _ := io.ReadAll(c)
+			require.Empty(t, all)
+			continue
+		}
+		r, _ := answer(t, c)
+		require.Equal(t, http.StatusRequestTimeout, r.StatusCode)
+		require.Equal(t, refusal.RequestTimeout, p.lastRefused())
 	}
 }
 

@@ -52,6 +52,13 @@ func serve(t testing.TB, change ...func(*Options)) *port {
 	return p
 }
 
+// lastRefused is what was counted last.
+func (p *port) lastRefused() refusal.Code {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused[len(p.refused)-1]
+}
+
 func (p *port) stop() {
 	ctx, done := context.WithTimeout(context.Background(), patience)
 	defer done()
