@@ -96,8 +96,8 @@ func (g *Gate) Addr() *net.TCPAddr {
 // Name implements run.Component.
 func (g *Gate) Name() string { return "gate" }
 
-// keepAlive finds a peer that is gone without a word while nothing is under way,
-// together with limitSilence. Each worker waits for another time, because the kernel
+// keepAlive asks a peer while nothing is under way; watchSilence finds that it is
+// gone. Each worker waits for another time, because the kernel
 // sends all probes of the same two seconds at once, and where a machine has a
 // thousand sessions drops those that are too many.
 func keepAlive() net.KeepAliveConfig {

@@ -21,6 +21,7 @@ const (
 	browserCrashed = "browser_crashed"
 	browserHung    = "browser_hung"
 	policy         = "policy"
+	proxyLost      = "proxy_lost"
 	// serverGone is not final: the server may have crashed, which can begin with
 	// a proper close of its connections, or have closed this one.
 	serverGone = "server_gone"

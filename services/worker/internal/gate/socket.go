@@ -168,11 +168,10 @@ func (s *socket) delivering() bool {
 	return unacknowledged > 0
 }
 
-// limitSilence has the kernel give a peer up that acknowledges nothing for a
-// little more than the stall limit: without it, bytes that were written for a
-// machine that is gone would be sent again for a quarter of an hour. It counts
-// a peer that leaves no room as silent, too, and bounds the keep-alive probes;
-// hence not less than the stall limit.
+// limitSilence has the kernel give a peer up that leaves no room for a
+// little more than the stall limit, though all that waits for it is in the
+// kernel. It counts a peer that acknowledges nothing as silent, too, and instead of the
+// number of keep-alive probes; for that it is long (see watchSilence).
 func (s *socket) limitSilence(stall time.Duration) {
 	margin := stall/20 + 250*time.Millisecond
 	if _, ok := s.conn.(*net.TCPConn); !ok {
