@@ -70,7 +70,7 @@ func TestWaitTimeout(t *testing.T) {
 	first.outcome()
 
 	no = x.ask("s3", 30*time.Millisecond).refused(refusal.WaitTimeout)
-	require.Regexp(t, `^It waited \S+\.$`, no.Detail, "a place in a queue of one says nothing")
+	require.Regexp(t, `^It waited \S+ and was number 1 of 1 when it came\.$`, no.Detail)
 	require.Empty(t, p.queue())
 }
 
@@ -106,9 +106,9 @@ func TestDrainRefusesWhoWaitsAndWhoComes(t *testing.T) {
 	p.waitFor("s1")
 	x.Drain()
 	x.Drain()
-	a.refused(refusal.Draining)
+	require.Regexp(t, `^It waited \S+ and was number 1 of 1 when it came\.$`, a.refused(refusal.Draining).Detail)
 	require.Empty(t, p.queue())
-	x.ask("s2", time.Minute).refused(refusal.Draining)
+	require.Empty(t, x.ask("s2", time.Minute).refused(refusal.Draining).Detail, "it has not waited")
 	require.Empty(t, p.queue())
 }
 
@@ -218,7 +218,7 @@ func TestEndsInTheInbox(t *testing.T) {
 			a := x.ask("s1", time.Minute)
 			p.waitFor("s1")
 			x.Notice(state.Notice{Session: "s1", Ended: reason})
-			a.refused(code)
+			require.Regexp(t, `^It waited \S+ and was number 1 of 1 when it came\.$`, a.refused(code).Detail)
 		})
 	}
 }
@@ -274,7 +274,7 @@ func TestRedisThatStaysAway(t *testing.T) {
 	x := p.proxy("p1")
 	x.store.set(true, "acquire")
 	x.SetHealth(false)
-	x.ask("s1", 20*time.Millisecond).refused(refusal.RedisUnavailable)
+	require.Regexp(t, `^It waited \S+\.$`, x.ask("s1", 20*time.Millisecond).refused(refusal.RedisUnavailable).Detail)
 	a := x.ask("s2", time.Minute)
 	a.leave()
 	require.ErrorIs(t, a.outcome().err, context.Canceled)

@@ -3,7 +3,6 @@ package admit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -65,6 +64,11 @@ func (t *Ticket) tell(st state.Standing) {
 // Acquire gets a grant, after waiting for it where need be. The error is a
 // refusal, or the context's when the client left.
 func (t *Ticket) Acquire(ctx context.Context) (state.Grant, error) {
+	g, err := t.acquire(ctx)
+	return g, t.withWait(err)
+}
+
+func (t *Ticket) acquire(ctx context.Context) (state.Grant, error) {
 	request := t.request
 	for {
 		st, err := t.call(ctx, func(c context.Context) (state.Standing, error) {
@@ -86,6 +90,11 @@ func (t *Ticket) Acquire(ctx context.Context) (state.Grant, error) {
 // Reassign gives back a grant whose worker could not be dialled and gets
 // another one.
 func (t *Ticket) Reassign(ctx context.Context, g state.Grant) (state.Grant, error) {
+	g, err := t.reassign(ctx, g)
+	return g, t.withWait(err)
+}
+
+func (t *Ticket) reassign(ctx context.Context, g state.Grant) (state.Grant, error) {
 	st, err := t.call(ctx, func(c context.Context) (state.Standing, error) {
 		return t.a.store.Reassign(c, g.Session, g.Worker, g.Attempt)
 	})
@@ -150,19 +159,11 @@ func (t *Ticket) await(ctx context.Context, st state.Standing) (state.Grant, err
 // timedOut takes a client out of the queue whose time is over, and says so. A
 // grant that is on its way is given back with that.
 func (t *Ticket) timedOut() error {
-	no := t.waited()
+	no := refusal.New(refusal.WaitTimeout, "")
 	if err := t.giveBack(Reason(no), cancelTime); err != nil && t.a.trouble(err) {
 		return unavailable(err)
 	}
 	return no
-}
-
-func (t *Ticket) waited() refusal.Refusal {
-	detail := fmt.Sprintf("It waited %s.", time.Since(t.began).Round(100*time.Millisecond))
-	if t.waiting > 1 {
-		detail = fmt.Sprintf("It waited %s and was number %d of %d when it came.", time.Since(t.began).Round(100*time.Millisecond), t.place, t.waiting)
-	}
-	return refusal.New(refusal.WaitTimeout, "%s", detail)
 }
 
 func (t *Ticket) refused(st state.Standing) error {
