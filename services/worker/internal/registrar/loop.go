@@ -329,6 +329,9 @@ func (r *Registrar) callFinish() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.join {
+		return nil // the call may have been the first to an empty Redis, which knew none of them
+	}
 	r.reported(len(ends))
 	r.held = false
 	return nil
@@ -380,6 +383,9 @@ func (r *Registrar) callLeave() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.join && len(ends) > 0 {
+		return nil // as in callFinish: it joins, tells them, and leaves
+	}
 	r.reported(len(ends))
 	if held > 0 {
 		r.held = true

@@ -525,6 +525,26 @@ func TestAnEmptyRedisLearnsEverythingAgain(t *testing.T) { // I7
 	require.Equal(t, 1, m.count("session.ended"))
 }
 
+// The first that an empty Redis hears of is the end of a session.
+func TestAnEndThatAnEmptyRedisIsToldFirst(t *testing.T) { // I2
+	for name, goes := range map[string]bool{"by finish": false, "by leave": true} {
+		t.Run(name, func(t *testing.T) {
+			m := newMember(t, func(o *registrar.Options) { o.Heartbeat, o.Drain = time.Hour, time.Hour }).joined()
+			m.open("s")
+			var stopping sync.WaitGroup
+			defer stopping.Wait()
+			if goes {
+				stopping.Go(func() { m.stop(testkit.Patience) })
+				m.awaitState("retiring")
+			}
+			m.pool.Do("FLUSHALL")
+			m.close("s", "client_closed")
+			m.awaitEvent("session.ended s client_closed")
+			require.Equal(t, 1, m.count("session.ended"))
+		})
+	}
+}
+
 func TestAnEndIsNotTakenForAnAbsence(t *testing.T) { // I2
 	m := newMember(t, func(o *registrar.Options) { o.Heartbeat = time.Hour }).joined()
 	m.open("known", "lost")
