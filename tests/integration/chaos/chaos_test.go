@@ -49,10 +49,12 @@ func TestChaos(t *testing.T) {
 	c.finish()
 	w.settle()
 	stock.finish(t)
-	last := c.fill((s.workers-1)*s.slots, s.slots+10) // the last worker may be retiring
 	healed := time.Now()
+	last := c.fill((s.workers-1)*s.slots, s.slots+10) // the last worker may be retiring
+	filled := time.Now()
 	left := w.quiet()
-	t.Logf("quiet %.1fs after the last client", time.Since(healed).Seconds())
+	t.Logf("all slots were taken and given back within %.1fs, and nothing remained %.1fs later",
+		filled.Sub(healed).Seconds(), time.Since(filled).Seconds())
 	for _, odd := range w.release() {
 		t.Error(odd)
 	}

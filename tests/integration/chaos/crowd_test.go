@@ -69,7 +69,8 @@ func (c *crowd) finish() {
 }
 
 // fill has clients take n slots at once, each of which stays until all are
-// taken, and more clients who wait for one of them: a slot that has leaked, or a
+// taken, though no longer than the pool may need to take one back from what has
+// gone (I3). More clients wait for one of them: a slot that has leaked, or a
 // wake-up that got lost, leaves somebody outside. Clients that are told to try
 // again do. It returns the last record of each.
 func (c *crowd) fill(n, more int) []record {
@@ -84,11 +85,11 @@ func (c *crowd) fill(n, more int) []record {
 			if in.Add(1) == int64(n) {
 				close(full)
 			}
-			if err := t.pause(silence, full); err != nil {
+			if err := t.pause(c.w.Settles(), full); err != nil {
 				return err
 			}
 			if in.Load() < int64(n) {
-				return &endError{hung, "the slots were never all taken"}
+				return &endError{hung, fmt.Sprintf("the slots were not all taken after %s", c.w.Settles())}
 			}
 			return t.echoes(r, true)
 		}

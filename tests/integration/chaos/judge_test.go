@@ -57,11 +57,20 @@ func (j *judge) answered(r record) {
 	}
 }
 
-// Refusals that a client can be given without a fault: the last ones because a
-// machine on which everything takes seconds is like one that is broken.
-var ordinary = map[string]bool{
-	"queue_full": true, "wait_timeout": true,
-	"lost": true, "dial_failed": true, "redis_unavailable": true, "lease_expired": true,
+// mayRefuse tells whether a client may be refused so: because the pool is full, or
+// because something was broken while it asked, or less than a lease before. What a
+// refusal says of one part needs a fault of just that one.
+func (j *judge) mayRefuse(r record, code string) bool {
+	from, proxy := r.asked.Add(-aftermath), target{"proxy", r.proxy}
+	switch code {
+	case "queue_full", "wait_timeout":
+		return true
+	case "draining":
+		return j.struckIn(from, r.heard, []fault{terminate}, proxy)
+	case "redis_unavailable":
+		return j.struckIn(from, r.heard, nil, target{what: "redis"}, target{"proxy–redis", r.proxy}, proxy)
+	}
+	return j.struckIn(from, r.heard, nil)
 }
 
 // aftermath is how long a fault that is over may show: a lease, in which
@@ -86,8 +95,8 @@ func (j *judge) refusal(r record) {
 		problem = "the text does not explain itself"
 	case code == "wait_timeout" && r.heard.Sub(r.asked) < queueWait:
 		problem = "it has not waited for so long"
-	case !ordinary[code] && !j.struckIn(r.asked.Add(-aftermath), r.heard, nil):
-		problem = "nothing was broken"
+	case !j.mayRefuse(r, code):
+		problem = "nothing was broken that explains it"
 	}
 	if problem != "" {
 		j.reportf("I11: %s: %s", r, problem)

@@ -49,8 +49,9 @@ func (w *world) remains() []string {
 	return found
 }
 
-// quiet waits until nothing remains, and lists what does in the end.
+// quiet waits until nothing remains, no longer than the pool promises (I3), and
+// lists what does in the end.
 func (w *world) quiet() (left []string) {
-	harness.Holds(harness.Patience, func() bool { left = w.remains(); return len(left) == 0 })
+	harness.Holds(w.Settles(), func() bool { left = w.remains(); return len(left) == 0 })
 	return left
 }

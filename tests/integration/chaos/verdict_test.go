@@ -49,6 +49,21 @@ func TestTheJudgeFinds(t *testing.T) {
 		"a refusal for a fault that was not": {func(j *judge) {
 			j.records = append(j.records, refusalOf("draining", "playwright-distributed: no [draining]"))
 		}, "nothing was broken"},
+		"a refusal for a fault of another part": {func(j *judge) {
+			r := refusalOf("redis_unavailable", "playwright-distributed: no [redis_unavailable]")
+			j.records = append(j.records, r)
+			j.struck = []struck{{strike{target: second, fault: cut}, r.asked, r.heard.Add(time.Second)}}
+		}, "nothing was broken"},
+		"the same when it was its proxy's link to Redis": {func(j *judge) {
+			r := refusalOf("redis_unavailable", "playwright-distributed: no [redis_unavailable]")
+			j.records = append(j.records, r)
+			j.struck = []struck{{strike{target: target{"proxy–redis", 0}, fault: cut}, r.asked.Add(-5 * time.Second), r.asked.Add(-4 * time.Second)}}
+		}, ""},
+		"a refusal long after the fault": {func(j *judge) {
+			r := refusalOf("lost", "playwright-distributed: no [lost]")
+			j.records = append(j.records, r)
+			j.struck = []struck{{strike{target: first, fault: stop}, r.asked.Add(-20 * time.Second), r.asked.Add(-19 * time.Second)}}
+		}, "nothing was broken"},
 		"a wait that was cut short": {func(j *judge) {
 			j.records = append(j.records, refusalOf("wait_timeout", "playwright-distributed: no [wait_timeout]"))
 		}, "has not waited"},

@@ -9,16 +9,16 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
-// CheckSettled waits until no session is on its way and then checks that
-// nothing of them is left: no slot is taken, nobody waits (I3, I4), state and
-// log agree (I6), and the log is consistent (see CheckLog). It is for a pool
-// that nobody uses any more.
+// CheckSettled waits until no session is on its way, no longer than the pool
+// promises, and then checks that nothing of them is left: no slot is taken, nobody
+// waits (I3, I4), state and log agree (I6), and the log is consistent (see
+// CheckLog). It is for a pool that nobody uses any more.
 func (p *Pool) CheckSettled(tb testing.TB) {
 	tb.Helper()
 	var s Snapshot
-	if !holds(Patience, func() bool { s = p.Snapshot(tb); return s.settled() }) {
+	if !holds(p.settles, func() bool { s = p.Snapshot(tb); return s.settled() }) {
 		tb.Errorf("after %s without clients there is still something of their sessions: sessions %v, held %v, waiting %v, leases %v, owned %v",
-			Patience, s.Sessions, s.Held, s.Waiting, s.Leases, s.Owned)
+			p.settles, s.Sessions, s.Held, s.Waiting, s.Leases, s.Owned)
 	}
 	for _, d := range s.FoldDifferences() {
 		tb.Errorf("I6: %s", d)

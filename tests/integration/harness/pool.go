@@ -43,6 +43,7 @@ type Pool struct {
 	Workers []*Service
 
 	options  Options
+	settles  time.Duration
 	redisURL string // for proxies and workers
 	standIns []string
 	dir      string
@@ -53,6 +54,13 @@ type Pool struct {
 func Quick() Settings {
 	return Settings{"timing.heartbeat": "1s", "timing.process_lease": "4s", "timing.start_lease": "6s"}
 }
+
+// busy is what a machine with much to do may add to what the pool promises.
+const busy = 5 * time.Second
+
+// Settles is how long a slot may be held after whatever held it has gone (I3): one
+// heartbeat and the longest lease, and something for a busy machine.
+func (p *Pool) Settles() time.Duration { return p.settles }
 
 // timing gives the scripts that a test calls the numbers of the pool.
 func timing(tb testing.TB, s Settings) state.Options {
@@ -114,7 +122,9 @@ func NewEmpty(tb testing.TB, o Options) *Pool {
 		p.redisURL = "redis://" + o.Via(p.Redis.Address) + "/0"
 	}
 	p.Log = followLog(p.Redis, k.Events())
-	if p.Store, err = state.New(p.Redis.Client, k, timing(tb, Quick().with(o.Common)), nil); err != nil {
+	times := timing(tb, Quick().with(o.Common))
+	p.settles = min(Patience, times.Heartbeat+max(times.ProcessLease, times.StartLease)+busy)
+	if p.Store, err = state.New(p.Redis.Client, k, times, nil); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { p.close(tb) })
