@@ -40,7 +40,8 @@ type Group struct {
 	Consumer string
 	// From is where a group begins that does not exist yet.
 	From Position
-	// Batch is how many entries are taken at once; 100 by default.
+	// Batch is how many new entries are taken at once; 100 by default, 1 when
+	// MaxDeliveries is 1. Entries that come again are taken one at a time.
 	Batch int
 	// Block is for how long one read waits; 20 s by default. It does not delay
 	// events.
@@ -175,6 +176,11 @@ func newMember(g Group, handle Handler) (*member, error) {
 	orDefault(&m.Window, 10_000)
 	if m.MaxDeliveries == 0 {
 		m.MaxDeliveries = 10
+	}
+	if m.MaxDeliveries == 1 {
+		// Of several, those behind one that kills the process would have had their
+		// only delivery without meeting the handler.
+		m.Batch = 1
 	}
 	if m.OnNotice == nil {
 		m.OnNotice = func(err error) {

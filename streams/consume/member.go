@@ -38,6 +38,7 @@ type member struct {
 	joined    bool      // the group has existed
 	last      string    // last entry that was handled
 	claimed   time.Time // when idle entries were last looked for
+	lost      []string  // entries that were trimmed before they were handled, not told yet
 }
 
 func randomSuffix() string { return strconv.FormatUint(uint64(rand.Uint32()), 36) } //nolint:gosec // a name, not a secret
@@ -187,9 +188,14 @@ func (m *member) wait(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 }
 
 // takeOwn handles what this consumer was given before and did not acknowledge.
+//
+// Here and in claim entries are taken one at a time. Taking raises their count, and
+// of more than one only the first is sure to meet the handler: should it kill its
+// process again and again, the others would become poison unseen.
 func (m *member) takeOwn(ctx context.Context) error {
+	defer m.tellLost()
 	for at := (id{}).String(); ctx.Err() == nil; {
-		r, err := m.call(ctx, m.Client.B().Xreadgroup().Group(m.Name, m.Consumer).Count(int64(m.Batch)).
+		r, err := m.call(ctx, m.Client.B().Xreadgroup().Group(m.Name, m.Consumer).Count(1).
 			Streams().Key(m.key).Id(at).Build())
 		if err != nil {
 			return err
@@ -199,7 +205,7 @@ func (m *member) takeOwn(ctx context.Context) error {
 			return err
 		}
 		at = entries[len(entries)-1].ID
-		if err := m.handleOld(ctx, entries, nil); err != nil {
+		if err := m.handleOld(ctx, entries); err != nil {
 			return err
 		}
 	}
@@ -209,9 +215,10 @@ func (m *member) takeOwn(ctx context.Context) error {
 // claim handles what a consumer was given and did not acknowledge in time.
 func (m *member) claim(ctx context.Context) error {
 	m.claimed = time.Now()
+	defer m.tellLost()
 	for at := (id{}).String(); ctx.Err() == nil; {
 		r, err := m.call(ctx, m.Client.B().Xautoclaim().Key(m.key).Group(m.Name).Consumer(m.Consumer).
-			MinIdleTime(strconv.FormatInt(m.ClaimIdle.Milliseconds(), 10)).Start(at).Count(int64(m.Batch)).Build())
+			MinIdleTime(strconv.FormatInt(m.ClaimIdle.Milliseconds(), 10)).Start(at).Count(1).Build())
 		if err != nil {
 			return err
 		}
@@ -229,13 +236,15 @@ func (m *member) claim(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("xautoclaim: %w", err)
 		}
-		var gone []string
+		// The group has let go of those that were trimmed already.
 		if len(reply) > 2 {
-			if gone, err = reply[2].AsStrSlice(); err != nil {
+			gone, err := reply[2].AsStrSlice()
+			if err != nil {
 				return fmt.Errorf("xautoclaim: %w", err)
 			}
+			m.lost = append(m.lost, gone...)
 		}
-		if err := m.handleOld(ctx, entries, gone); err != nil {
+		if err := m.handleOld(ctx, entries); err != nil {
 			return err
 		}
 		if at == (id{}).String() {
@@ -245,9 +254,8 @@ func (m *member) claim(ctx context.Context) error {
 	return nil
 }
 
-// handleOld handles entries that were delivered before. gone are those that were
-// trimmed before anybody handled them, which the group has let go of already.
-func (m *member) handleOld(ctx context.Context, entries []rueidis.XRangeEntry, gone []string) error {
+// handleOld handles entries that were delivered before.
+func (m *member) handleOld(ctx context.Context, entries []rueidis.XRangeEntry) error {
 	var there []rueidis.XRangeEntry
 	var drop []string
 	for _, e := range entries {
@@ -260,18 +268,25 @@ func (m *member) handleOld(ctx context.Context, entries []rueidis.XRangeEntry, g
 	if err := m.ack(ctx, drop); err != nil {
 		return err
 	}
-	if lost := slices.Concat(gone, drop); len(lost) > 0 {
-		m.notice(&GapError{Kind: Trimmed, Key: m.key, After: lost[0], Missed: int64(len(lost))})
-	}
+	m.lost = append(m.lost, drop...)
 	if len(there) == 0 {
 		return nil
 	}
+	m.tellLost()
 	times, err := m.deliveries(ctx, there)
 	if err != nil {
 		return err
 	}
 	there = slices.DeleteFunc(there, func(e rueidis.XRangeEntry) bool { return times[e.ID] == 0 })
 	return m.handleAll(ctx, there, times)
+}
+
+// tellLost tells of trimmed entries that follow each other in one notice.
+func (m *member) tellLost() {
+	if len(m.lost) > 0 {
+		m.notice(&GapError{Kind: Trimmed, Key: m.key, After: m.lost[0], Missed: int64(len(m.lost))})
+	}
+	m.lost = nil
 }
 
 // deliveries asks how often entries of this consumer were delivered.
