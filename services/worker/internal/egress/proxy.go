@@ -26,6 +26,9 @@ const (
 	// headTime is how long a browser may take to send the head of a request,
 	// including the time for which it keeps an unused connection open.
 	headTime = 2 * time.Minute
+	// lingerTime is how long a server may be silent in a tunnel that the browser
+	// has ended.
+	lingerTime = 30 * time.Second
 	// logged is how many lines about refusals may come at once, and loggedEvery
 	// how soon one more: pages make them. The others are for debugging.
 	logged      = 10
@@ -53,6 +56,7 @@ type Proxy struct {
 	loud    *rate.Limiter
 	refusal *prometheus.CounterVec
 	tunnels prometheus.Gauge
+	linger  time.Duration // lingerTime, but for tests
 
 	quiet     *stdlog.Logger // of net/http, which tells of every connection that breaks
 	forwarder *httputil.ReverseProxy
@@ -100,6 +104,7 @@ func New(o Options) (*Proxy, error) {
 			Name: "pwdist_worker_egress_tunnels",
 			Help: "Tunnels that are open through the egress guard: TLS connections and WebSockets of pages.",
 		}),
+		linger: lingerTime,
 		served: make(chan struct{}),
 	}
 	for c := range text {

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"time"
 )
 
 // connect opens a tunnel: what TLS connections and WebSockets of pages use, and
@@ -45,12 +47,16 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		_ = down.Close()
 		return
 	}
-	splice(down, buffered.Reader, up)
+	splice(down, buffered.Reader, up, p.linger)
 }
 
 // splice moves bytes both ways until both sides have sent their end, or one of
-// them failed.
-func splice(down net.Conn, early *bufio.Reader, up net.Conn) {
+// them failed, or the server has nothing to say to a browser that has ended:
+// each page could leave tunnels behind if servers decided how long they stay.
+// The other way round nothing is limited, since what the browser holds open
+// counts against its own limits, and it may be slow to read a server's last
+// words.
+func splice(down net.Conn, early *bufio.Reader, up net.Conn, linger time.Duration) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		err := drain(up, early)
@@ -58,14 +64,29 @@ func splice(down net.Conn, early *bufio.Reader, up net.Conn) {
 			_, err = io.Copy(up, down)
 		}
 		finish(up, down, err)
+		_ = up.SetReadDeadline(time.Now().Add(linger))
 	})
 	both.Go(func() {
-		_, err := io.Copy(down, up)
-		finish(down, up, err)
+		finish(down, up, copyRenewed(down, up, linger))
 	})
 	both.Wait()
 	_ = up.Close()
 	_ = down.Close()
+}
+
+// copyRenewed copies until the end of from, or until a read deadline of it is
+// over and nothing came since the one before. A deadline interrupts a copy
+// between two reads, so nothing is lost, and the kernel still does the copying.
+func copyRenewed(to io.Writer, from net.Conn, linger time.Duration) error {
+	for {
+		n, err := io.Copy(to, from)
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if err := from.SetReadDeadline(time.Now().Add(linger)); err != nil {
+			return err
+		}
+	}
 }
 
 // drain writes what was read beyond the head.
