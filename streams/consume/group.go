@@ -123,7 +123,9 @@ var ErrTooManyDeliveries = errors.New("delivered too often without being handled
 
 // Run handles events one after the other until ctx ends, for which it returns
 // nil. It returns an error when the group is not set up properly or Redis refuses
-// to be used; while Redis is away it tries again.
+// to be used; while Redis is away it tries again. It has a Redis that became a
+// replica close connections of Client, so that Client dials anew; others who share
+// Client may see commands fail at that moment.
 func (g Group) Run(ctx context.Context, handle Handler) error {
 	m, err := newMember(g, handle)
 	if err != nil {
@@ -139,6 +141,9 @@ func (g Group) Run(ctx context.Context, handle Handler) error {
 		case final(err) && !isNoGroup(err):
 			return fmt.Errorf("consume %s as %s: %w", m.key, m.Name, err)
 		}
+		if isReadOnly(err) {
+			m.hangUp(ctx)
+		}
 		wait := pause.next()
 		if !isNoGroup(err) {
 			m.notice(&RetryError{Wait: wait, Err: err})
@@ -151,6 +156,11 @@ func (g Group) Run(ctx context.Context, handle Handler) error {
 func isNoGroup(err error) bool {
 	e, ok := redisError(err)
 	return ok && strings.HasPrefix(e.Error(), "NOGROUP")
+}
+
+func isReadOnly(err error) bool {
+	e, ok := redisError(err)
+	return ok && strings.HasPrefix(e.Error(), "READONLY")
 }
 
 func newMember(g Group, handle Handler) (*member, error) {

@@ -140,6 +140,18 @@ func (m *member) leave(ctx context.Context) {
 	_ = rueidis.NewLuaScript(leaveScript).Exec(call, m.Client, []string{m.key}, []string{m.Name, m.Consumer}).Error()
 }
 
+// hangUp makes the next commands dial. A Redis that was made a replica keeps its
+// clients, and refuses what a group writes; whoever is at the address by now may
+// be the new primary.
+func (m *member) hangUp(ctx context.Context) {
+	call, cancel := limited(ctx, answerLimit)
+	defer cancel()
+	// Commands that block have connections of their own. An error is no matter: the
+	// next attempt tells how things are.
+	_ = m.Client.Do(call, m.Client.B().Arbitrary("QUIT").Build()).Error()
+	_ = m.Client.Do(call, m.Client.B().Arbitrary("QUIT").Blocking()).Error()
+}
+
 // take returns the next entries that nobody in the group has had, without waiting.
 func (m *member) take(ctx context.Context) ([]rueidis.XRangeEntry, *GapError, error) {
 	call, cancel := limited(ctx, answerLimit)
