@@ -35,7 +35,10 @@ func parseURL(text string) (address, error) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil {
 		// The error of url.Parse quotes what it was given.
-		return address{}, badURL("it is not a URL: escape special characters in the password (@ as %%40, / as %%2F, # as %%23, : as %%3A)")
+		return address{}, badURL("it is not a URL: %s", escape)
+	}
+	if cutOff(u) {
+		return address{}, badURL("what follows its host looks like the rest of a password: %s", escape)
 	}
 	var a address
 	switch u.Scheme {
@@ -57,6 +60,15 @@ func parseURL(text string) (address, error) {
 		a.password, _ = u.User.Password()
 	}
 	return a, a.setQuery(u)
+}
+
+const escape = "escape special characters in the password (@ as %40, / as %2F, ? as %3F, # as %23, : as %3A, % as %25)"
+
+// cutOff tells whether a password with a bare /, ? or # ended the host too
+// early. What was meant as user and password is then host and port, and the rest
+// is elsewhere; all of which errors and logs would show.
+func cutOff(u *url.URL) bool {
+	return u.Fragment != "" || strings.Contains(u.RawQuery, "@") || u.Scheme != "unix" && strings.Contains(u.Path, "@")
 }
 
 func (a *address) setHost(u *url.URL) error {

@@ -95,6 +95,32 @@ func TestWhatOnlyTheOperatorCanMend(t *testing.T) {
 	}
 }
 
+// TestPasswordThatCutsTheURLOff: what comes before the special character can look
+// like a host with a port, and what comes after it like another part of the URL.
+func TestPasswordThatCutsTheURLOff(t *testing.T) {
+	t.Parallel()
+	for url, remedy := range map[string]string{
+		"redis://default:1234?hush@localhost:6379":     "? as %3F",
+		"redis://default:1234#hush@localhost:6379":     "# as %23",
+		"redis://default:1234/hush@localhost:6379":     "/ as %2F",
+		"rediss://:1234?hush=hush@localhost:6379/0":    "? as %3F",
+		"redis://:12@34?hush@localhost:6379":           "? as %3F",
+		"unix://:1234#hush@/run/redis.sock":            "# as %23",
+		"redis://default:hush?1234@localhost:6379":     "? as %3F",
+		"redis://default:1234%zzhush@localhost:6379/0": "% as %25",
+	} {
+		log, seen := logs()
+		err := try(url, 20*time.Second, log, nil)
+		require.ErrorContains(t, err, "escape special characters in the password", url)
+		require.ErrorContains(t, err, remedy, url)
+		require.True(t, redisx.IsSetup(err), url)
+		for _, part := range []string{"hush", "12", "34", "default"} {
+			require.NotContains(t, err.Error(), part, url)
+		}
+		require.Zero(t, seen.Len(), "nothing was tried")
+	}
+}
+
 // pretend is a server of another version: it answers HELLO and knows no more.
 func pretend(t *testing.T, version string) (url string) {
 	t.Helper()
