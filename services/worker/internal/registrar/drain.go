@@ -33,7 +33,10 @@ func (r *Registrar) Stop(ctx context.Context) error {
 
 func (r *Registrar) retreat() {
 	r.note(func() {
-		if r.left || !r.joined {
+		if !r.joined && !r.entering {
+			r.left = true // should the browser come up now, it does not join any more
+		}
+		if r.left {
 			return
 		}
 		r.retire = state.RetireDrain
@@ -82,7 +85,7 @@ func (r *Registrar) progress() (gone, stranded bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	idle := len(r.live) == 0
-	return idle && (r.left || !r.joined), idle && r.paused
+	return idle && (r.left || !r.joined && !r.entering), idle && r.paused
 }
 
 // forceOut closes every session.

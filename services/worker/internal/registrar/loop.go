@@ -96,6 +96,7 @@ func (r *Registrar) due() duty {
 	case r.paused || r.left:
 		return nothing
 	case r.join:
+		r.entering = true // before the lock is let go: whoever stops it now waits for the answer
 		return joining
 	case !r.joined:
 		return nothing
@@ -226,7 +227,7 @@ func (r *Registrar) callJoin() error {
 	defer r.mu.Unlock()
 	switch {
 	case err != nil:
-		r.join = true
+		r.join, r.entering = true, false
 		return err
 	case reply.Stale && reply.Last == state.FinalNumber:
 		// It was let go, and the reply was lost.
@@ -236,6 +237,7 @@ func (r *Registrar) callJoin() error {
 		r.number = max(r.number, reply.Last)
 		r.join = true
 		if r.overtaken {
+			r.entering = false
 			return errOvertaken
 		}
 		r.overtaken = true
@@ -243,7 +245,7 @@ func (r *Registrar) callJoin() error {
 	}
 	r.overtaken = false
 	first := !r.joined
-	r.joined, r.refused, r.epoch = true, false, reply.Epoch
+	r.joined, r.entering, r.refused, r.epoch = true, false, false, reply.Epoch
 	// The reply of another call may have shown a still newer one.
 	r.join = r.heard != reply.Epoch
 	// The pool may have forgotten that it let the worker go.

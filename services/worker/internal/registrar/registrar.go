@@ -83,10 +83,11 @@ type Registrar struct {
 	started int // sessions that started or may have
 	limit   int // of them, 0 = off
 
-	joined bool // it has been in the pool
-	join   bool // a join is due
-	beat   bool // a heartbeat is due
-	paused bool // Redis failed: wait for the next heartbeat's time or good news
+	joined   bool // it has been in the pool
+	join     bool // a join is due
+	entering bool // a join is under way: the pool may give it sessions already
+	beat     bool // a heartbeat is due
+	paused   bool // Redis failed: wait for the next heartbeat's time or good news
 
 	retire  string // the reason, once it shall go
 	early   string // the reason to go before the end of its lifetime
