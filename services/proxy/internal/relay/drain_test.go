@@ -54,4 +54,16 @@ func TestCloseAll(t *testing.T) {
 	})
 }
 
+// The worker's connection ends as soon as the client has been told, whatever the client
+// does: the slot may be given away by then.
+func TestCloseAllLetsTheWorkerGo(t *testing.T) {
+	g := newRig(t, func(o *relay.Options) { o.Linger = time.Hour })
+	s := g.session()
+	g.relay.CloseAll(1001, "drained", "going")
+	require.Empty(t, rest(t, s.worker))
+	require.Equal(t, wsframe.AppendClose(nil, 1001, "going", false), rest(t, s.client))
+	_, _ = s.worker.Close(), s.client.Close()
+	require.Equal(t, "drained", s.ended().Reason)
+}
+
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

@@ -174,3 +174,12 @@ func (r *Relay) Limiting() bool {
 	defer r.mu.Unlock()
 	return r.limiting
 }
+
+// PingUnblocked has the reader of what a side sends pinged in the moment in which the direction
+// is not blocked any more and nobody has gone on with it.
+func (s *Session) PingUnblocked(from int) {
+	d := &s.dirs[from]
+	d.blocked.Store(false)
+	d.sendPing()
+	d.run()
+}

@@ -202,7 +202,8 @@ func (d *dir) sendPing() {
 		d.run()
 		return
 	}
-	if !d.closed && !d.blocked.Load() && d.injectPing() {
+	// Bytes may wait although nobody is blocked any more: who was told of room has not run yet.
+	if !d.closed && !d.blocked.Load() && d.flush() && d.injectPing() {
 		d.flush()
 	}
 	if !d.state.CompareAndSwap(running, idle) {

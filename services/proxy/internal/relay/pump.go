@@ -42,6 +42,7 @@ type dir struct {
 	room     *os.File // waits
 	parked   bool     // blocked when the pump stopped
 	farewell bool     // src has sent a close frame
+	goodbye  bool     // it was sent one of ours in the name of src
 	discard  bool     // dst is gone: read to the end, so that src can finish
 	ended    bool     // src has sent everything
 	closed   bool     // and dst was told
@@ -273,6 +274,11 @@ func (d *dir) park() {
 // second direction is that of closing the connection.
 func (d *dir) passEnd() {
 	d.closed = true
+	if d.goodbye {
+		// Nothing of the worker is wanted any more, and its slot may be somebody else's:
+		// it need not wait until the client has closed as well.
+		d.src.shutdownWrite()
+	}
 	d.session.dirOver(d.dst.shutdownWrite)
 }
 
@@ -283,7 +289,7 @@ func (d *dir) injectClose() bool {
 		return false
 	}
 	c := d.session.closing.Load()
-	d.pending, d.ended = wsframe.AppendClose(nil, c.code, c.text, false), true
+	d.pending, d.ended, d.goodbye = wsframe.AppendClose(nil, c.code, c.text, false), true, true
 	return true
 }
 
