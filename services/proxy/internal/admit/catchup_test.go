@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -45,4 +46,13 @@ func TestCancelsOfALongOutage(t *testing.T) {
 	x.later(cancelled{"new", "cancelled"})
 	require.Len(t, x.behind.cancels, cancelsKept)
 	require.Equal(t, "new", x.behind.cancels[cancelsKept-1].session)
+}
+
+// A Redis that takes long to end what is due keeps no heartbeat waiting.
+func TestReapingLeavesTimeForHeartbeats(t *testing.T) {
+	x := newPool(t).proxy("p1", func(o *Options) { o.Heartbeat = 100 * time.Millisecond })
+	x.store.set(true, "endless reap")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.Zero(t, x.reap(ctx), "there is more to do")
 }

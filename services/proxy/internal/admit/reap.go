@@ -11,9 +11,10 @@ import (
 const reapBatch = 100
 
 // reap ends what nobody is left to end and returns the time until the next
-// deadline.
+// deadline. What it does not get done in half a heartbeat it leaves for the next
+// call, so that heartbeats do not wait for a slow Redis.
 func (a *Admitter) reap(ctx context.Context) time.Duration {
-	for ctx.Err() == nil {
+	for began := time.Now(); ctx.Err() == nil; {
 		c, done := context.WithTimeout(ctx, callTimeout)
 		ended, next, err := a.store.Reap(c, reapBatch)
 		done()
@@ -23,6 +24,9 @@ func (a *Admitter) reap(ctx context.Context) time.Duration {
 		}
 		if next != 0 {
 			return next
+		}
+		if time.Since(began) > a.o.Heartbeat/2 {
+			return 0
 		}
 		if ended == 0 {
 			// Something is due that this call cannot end; do not spin on it.

@@ -118,6 +118,13 @@ func (b *broken) Cancel(ctx context.Context, session, proxy, reason string) (sta
 	return b.Store.Cancel(ctx, session, proxy, reason)
 }
 
+func (b *broken) Reap(ctx context.Context, batch int) (ended int, until time.Duration, err error) {
+	if b.check("endless reap") != nil {
+		return 1, 0, nil
+	}
+	return b.Store.Reap(ctx, batch)
+}
+
 func (b *broken) Finish(ctx context.Context, by state.Side, who string, ends ...state.End) error {
 	if err := b.check("finish"); err != nil {
 		return err

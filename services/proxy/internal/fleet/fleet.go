@@ -191,6 +191,8 @@ func (f *Fleet) refresh(ctx context.Context, all bool, hinted []string) error {
 		return err
 	}
 	f.publish(old, workers, rev)
+	// A failover may have lost the last revisions, which will come again.
+	f.heard.Store(rev)
 	f.synced.Do(func() { close(f.ready) })
 	return nil
 }

@@ -262,6 +262,19 @@ func TestResetForgetsTheRevision(t *testing.T) {
 	r.has("w4", "w5")
 }
 
+// A failover that loses the last revisions is no new data set: they come again, and are heard of.
+func TestRevisionsThatAFailoverLostAreHeardAgain(t *testing.T) {
+	r := start(t)
+	r.sync()
+	r.join("w1")
+	r.Heard(9)
+	r.hints.give(true)
+	r.has("w1")
+	r.join("w2")
+	r.Heard(2)
+	r.has("w1", "w2")
+}
+
 func TestRevisionOfALostDataSetShowsInTheRead(t *testing.T) {
 	r := start(t)
 	r.sync()

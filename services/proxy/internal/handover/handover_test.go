@@ -189,6 +189,22 @@ func TestNobodyBefore(t *testing.T) {
 	require.ErrorContains(t, err, "handover.socket must be in a directory")
 }
 
+// The next process puts its own offer at the path at any time from when it has the sockets, also
+// between a look at the path and its removal: so the old one leaves it alone.
+func TestAPathOfASuccessorIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.sock")
+	o := offer(t, path, listen(t), func() {})
+	got, err := handover.Take(t.Context(), path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = got.Listener("public").Close() })
+	require.NoError(t, got.Serving())
+	o.Close()
+	require.FileExists(t, path)
+	got, err = handover.Take(t.Context(), path)
+	require.NoError(t, err)
+	require.Nil(t, got, "nobody listens there")
+}
+
 // Something else at the path is not taken for a proxy.
 func TestStranger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "h.sock")

@@ -139,12 +139,13 @@ func (o *Offer) pass(c *net.UnixConn) error {
 	return err
 }
 
-// Close withdraws the offer, once. It leaves the socket of a process that has
-// taken this one's place alone.
+// Close withdraws the offer, once. It leaves the path alone when another process has the
+// sockets: that one puts its own offer there, perhaps in this moment. Who finds a path
+// that nobody listens at takes it for none.
 func (o *Offer) Close() {
 	close(o.closed)
 	_ = o.ln.Close()
-	if inode(o.path) == o.inode {
+	if !o.Held() && inode(o.path) == o.inode {
 		_ = os.Remove(o.path)
 	}
 }
