@@ -26,7 +26,7 @@ func TestI8PingWhileBytesWait(t *testing.T) {
 			messages++
 			require.Eventually(t, func() bool {
 				up, down := s.Bytes()
-				return []uint64{up, down}[from] == uint64(messages*len(message)) //nolint:gosec // small
+				return []uint64{up, down}[from] == uint64(messages*len(message))
 			}, patience, time.Millisecond/10, "all of it is read")
 		}
 		s.PingUnblocked(from)
