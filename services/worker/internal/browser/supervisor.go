@@ -295,8 +295,15 @@ func (s *Supervisor) await(c *child) (version string, err error) {
 	case <-s.quit:
 		return "", nil
 	}
+	go func() {
+		select {
+		case <-s.quit:
+			cancel() // a server that hangs from now on
+		case <-ctx.Done():
+		}
+	}()
 	version, err = probe.Hello(ctx, c.target())
-	if err == nil {
+	if err == nil || s.quitting() {
 		return version, nil
 	}
 	select {
