@@ -9,17 +9,28 @@ import (
 )
 
 // pressures are where Linux tells for how long some task had to wait for the
-// CPU: on the whole machine, and in this container.
-var pressures = []string{"/proc/pressure/cpu", "/sys/fs/cgroup/cpu.pressure"}
+// CPU, for a disk, or for memory, which it waits for while the kernel swaps or
+// holds a container to its memory.high.
+var pressures = pressuresIn("/proc/pressure", "/sys/fs/cgroup")
 
-// starvation returns a clock of the time in which the machine, the container,
-// or the main thread of one of the processes waited for the CPU. It stands
+// pressuresIn are the files of the whole machine and of this container.
+func pressuresIn(machine, container string) []string {
+	var all []string
+	for _, of := range []string{"cpu", "io", "memory"} {
+		all = append(all, filepath.Join(machine, of), filepath.Join(container, of+".pressure"))
+	}
+	return all
+}
+
+// starvation returns a clock of the time in which a task of the machine or the
+// container waited for what the files tell of, or the main thread of one of the
+// processes for the CPU: of what there was least, since they overlap. It stands
 // still where the kernel tells nothing, so that a limit is then just a limit.
 // Only differences of its readings mean something.
-func starvation(pids ...int) func() time.Duration {
+func starvation(files []string, pids ...int) func() time.Duration {
 	read := func() []time.Duration {
 		var all []time.Duration
-		for _, path := range pressures {
+		for _, path := range files {
 			all = append(all, pressure(path))
 		}
 		for _, pid := range pids {

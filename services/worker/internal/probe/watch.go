@@ -21,7 +21,7 @@ const (
 // Options of a watch.
 type Options struct {
 	Interval time.Duration // between probes
-	Limit    time.Duration // of one probe, in time in which the CPU was to be had
+	Limit    time.Duration // of one probe, in time in which CPU, disks and memory were to be had
 	// PIDs are the processes that all calls go through: the server and the
 	// browser's main one.
 	PIDs []int
@@ -81,7 +81,7 @@ func levelOf(again bool) zapcore.Level {
 
 func (o Options) once(ctx context.Context, t Target) error {
 	began := time.Now()
-	limited, done := withLimit(ctx, o.Limit, starvation(o.PIDs...))
+	limited, done := withLimit(ctx, o.Limit, starvation(pressures, o.PIDs...))
 	defer done()
 	err := Page(limited, t)
 	var failure *Failure
