@@ -200,9 +200,9 @@ func TestAPathOfASuccessorIsLeftAlone(t *testing.T) {
 	require.NoError(t, got.Serving())
 	o.Close()
 	require.FileExists(t, path)
-	got, err = handover.Take(t.Context(), path)
+	none, err := handover.Take(t.Context(), path)
 	require.NoError(t, err)
-	require.Nil(t, got, "nobody listens there")
+	require.Nil(t, none, "nobody listens there")
 }
 
 // Something else at the path is not taken for a proxy.
