@@ -29,6 +29,9 @@ const (
 	// lingerTime is how long a server may be silent in a tunnel that the browser
 	// has ended.
 	lingerTime = 30 * time.Second
+	// stuckTime is how long a server may take nothing of what a page sends. Behind bytes
+	// that wait for it nobody sees that the browser has ended.
+	stuckTime = 10 * time.Minute
 	// logged is how many lines about refusals may come at once, and loggedEvery
 	// how soon one more: pages make them. The others are for debugging.
 	logged      = 10
@@ -57,6 +60,7 @@ type Proxy struct {
 	refusal *prometheus.CounterVec
 	tunnels prometheus.Gauge
 	linger  time.Duration // lingerTime, but for tests
+	stuck   time.Duration // stuckTime, but for tests
 
 	quiet     *stdlog.Logger // of net/http, which tells of every connection that breaks
 	forwarder *httputil.ReverseProxy
@@ -104,7 +108,7 @@ func New(o Options) (*Proxy, error) {
 			Name: "pwdist_worker_egress_tunnels",
 			Help: "Tunnels that are open through the egress guard: TLS connections and WebSockets of pages.",
 		}),
-		linger: lingerTime,
+		linger: lingerTime, stuck: stuckTime,
 		served: make(chan struct{}),
 	}
 	for c := range text {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // connect opens a tunnel: what TLS connections and WebSockets of pages use, and
@@ -47,7 +49,25 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		_ = down.Close()
 		return
 	}
+	limitStuck(up, p.stuck)
 	splice(down, buffered.Reader, up, p.linger)
+}
+
+// limitStuck has the kernel end a connection whose peer takes or acknowledges nothing of what
+// waits for it for so long. A deadline would lose what is on its way through the kernel.
+func limitStuck(c net.Conn, limit time.Duration) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		// A kernel without it has its own limit.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit.Milliseconds()))
+	})
 }
 
 // splice moves bytes both ways until both sides have sent their end, or one of

@@ -27,6 +27,24 @@ func TestAServerThatIgnoresTheEndKeepsNoTunnel(t *testing.T) {
 	require.Eventually(t, func() bool { return testutil.ToFloat64(r.tunnels) == 0 }, 20*time.Second, time.Millisecond)
 }
 
+// Nobody sees the browser's end behind what the server does not take.
+func TestAServerThatTakesNothingKeepsNoTunnel(t *testing.T) {
+	r := newRig(t, Options{Allow: []string{"127.0.0.1"}})
+	r.stuck = 500 * time.Millisecond
+	release := make(chan struct{})
+	defer close(release)
+	c := tunnel(t, r, func(net.Conn) { <-release })
+	b := make([]byte, 1<<20)
+	for {
+		_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := c.Write(b); err != nil {
+			break
+		}
+	}
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return testutil.ToFloat64(r.tunnels) == 0 }, 20*time.Second, time.Millisecond)
+}
+
 // limited tells of the deadlines that a connection is given.
 type limited struct {
 	*net.TCPConn
