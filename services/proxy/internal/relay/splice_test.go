@@ -72,7 +72,8 @@ func longFrames(seed uint64, n int, masked bool) (stream []byte, messages uint64
 func TestLongFrameToNobody(t *testing.T) {
 	ways(t, func(t *testing.T, from int) {
 		g := newRig(t, func(o *relay.Options) { o.Pipes, o.Linger, o.Stall = 1, 50*time.Millisecond, 500*time.Millisecond })
-		bystander := g.session() // keeps the pool
+		g.session() // keeps the pool
+		bystander := g.session()
 		stuck := func(end func(s *session)) {
 			t.Helper()
 			s := g.session()
