@@ -106,7 +106,8 @@ func TestLongFrameToNobody(t *testing.T) {
 		})
 		stuck(func(*session) {}) // it has stalled, which ends it as it is
 		sender, reader := bystander.far(from)
-		stream, _ := longFrames(9, 20, from == 0)
+		// So long that no read leaves less than a pipe is for.
+		stream := append(frameHeader(fin|binaryMessage, 1<<20, from == 0), noise(9, 1<<20)...)
 		go dribble(sender, stream, 1)
 		expect(t, reader, stream, 1)
 		require.Equal(t, 1, g.relay.Pipes())
