@@ -35,7 +35,7 @@ func TestALeaveWhoseReplyIsLostIsALeave(t *testing.T) {
 		m.open("s")
 		m.close("s", "client_closed")
 		require.NoError(t, m.done())
-		require.Equal(t, "it has left the pool", m.why())
+		testkit.Await(t, "it says so", func() bool { return m.why() == "it has left the pool" })
 		m.stop(testkit.Patience)
 		m.leftOnce("lifetime")
 	})
