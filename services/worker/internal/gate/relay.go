@@ -41,7 +41,7 @@ const (
 	// Between the client and us is a proxy, which judges the client itself, by each
 	// byte that it takes. It reads on only when a good part of its own buffers is empty,
 	// megabytes that a client which is slow, but reads, needs longer for. What is left to
-	// find here is a proxy that stands still, which the pool finds as well.
+	// find here is a proxy that stands still; watchSilence finds one whose machine is gone.
 	proxyPatience = 10
 	closingReason = 1001 // going away
 	closingPolicy = 1008
