@@ -131,7 +131,7 @@ func (j *judge) mayEnd(r record) bool {
 		return true
 	}
 	return slices.ContainsFunc(worker, func(w target) bool {
-		return j.struckIn(r.asked, r.ended, tearing, target{"–worker", w.n}) || j.outOfSight(r, w)
+		return j.struckIn(r.asked, r.ended, tearing, target{"–worker", w.n}) || j.outOfSight(r, w, r.ended.Add(notice))
 	})
 }
 
@@ -141,17 +141,31 @@ func (j *judge) mayEnd(r record) bool {
 func (j *judge) mayGoUntold(r record) bool {
 	n, late := j.homes[r.home], r.ended.Add(untold)
 	return j.struckIn(r.ended, late, deadly, target{"worker", n}) || j.struckIn(r.ended, late, tearing, target{"–worker", n}) ||
-		j.outOfSight(r, target{"worker", n})
+		j.outOfSight(r, target{"worker", n}, j.reachable(n, r.ended))
+}
+
+// reachable is when a worker can tell the pool what ends at a time, or shortly
+// after that: when what keeps it from Redis is over.
+func (j *judge) reachable(worker int, at time.Time) time.Time {
+	at = at.Add(notice)
+	for _, s := range slices.SortedFunc(slices.Values(j.struck), func(a, b struck) int { return a.from.Compare(b.from) }) {
+		silent := s.what == "redis" || s.target == target{"worker–redis", worker} ||
+			s.target == target{"worker", worker} && slices.Contains(silencing, s.fault)
+		if over := s.till.Add(notice); silent && s.from.Before(at) && over.After(at) {
+			at = over
+		}
+	}
+	return at
 }
 
 // untold is for how long an end may wait to be told, while Redis is away and
 // all are busy after that.
 const untold = 15 * time.Second
 
-// outOfSight tells whether both ends of a session may have been taken for gone,
-// because nobody heard of them for a lease.
-func (j *judge) outOfSight(r record, worker target) bool {
-	from, till, proxy := r.asked.Add(-aftermath), r.ended.Add(notice), target{"proxy", r.proxy}
+// outOfSight tells whether both ends of a session may have been taken for gone
+// until a time, because nobody heard of them for a lease.
+func (j *judge) outOfSight(r record, worker target, till time.Time) bool {
+	from, proxy := r.asked.Add(-aftermath), target{"proxy", r.proxy}
 	return (j.struckIn(from, till, nil, proxy) || j.struckIn(from, till, nil, target{"proxy–redis", r.proxy})) &&
 		(j.struckIn(from, till, silencing, worker) || j.struckIn(from, till, nil, target{"worker–redis", worker.n}))
 }

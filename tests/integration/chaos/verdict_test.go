@@ -97,6 +97,20 @@ func TestTheJudgeFinds(t *testing.T) {
 		"another reason": {func(j *judge) {
 			j.events[2].Session.Reason = event.ReasonWorkerLost
 		}, "I6"},
+		"a proxy that died before its worker could tell of an end": {func(j *judge) {
+			j.events[2].Session.Reason = event.ReasonProxyLost
+			j.struck = []struck{
+				{strike{target: target{"worker–redis", 0}, fault: shutUp}, at(300), at(6000)},
+				{strike{target: target{"proxy", 0}, fault: kill}, at(5000), at(5200)},
+			}
+		}, ""},
+		"a proxy that died when its worker could have told of an end": {func(j *judge) {
+			j.events[2].Session.Reason = event.ReasonProxyLost
+			j.struck = []struck{
+				{strike{target: target{"worker–redis", 0}, fault: shutUp}, at(300), at(400)},
+				{strike{target: target{"proxy", 0}, fault: kill}, at(5000), at(5200)},
+			}
+		}, "I6"},
 		"a client that is overtaken": {func(j *judge) {
 			j.events = append(j.events, place(at(500), event.SessionQueued, "s4", 4), place(at(600), event.SessionAssigned, "s5", 5))
 		}, "s5 got a slot while s4"},
