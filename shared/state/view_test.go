@@ -23,6 +23,7 @@ type view struct {
 	waiting  int
 	due      map[string]int     // flavour → workers that have left to be started anew
 	left     map[string]float64 // number of the last heartbeat of workers that have gone
+	over     map[string]bool    // workers that may hold more than their slots
 }
 
 type seenWorker struct {
@@ -142,7 +143,9 @@ func (v *view) apply(c call, e event.Event) (unlawful string) {
 	case e.Session != nil:
 		return v.session(c, e)
 	case e.Type == event.PoolReset:
+		over := v.over
 		*v = *viewOf(dump{}, nil)
+		v.over = over
 	case e.Type == event.PoolResumed:
 		for id := range v.proxies {
 			v.proxies[id] = true
@@ -473,6 +476,9 @@ func (v *view) started(c call, id string, s *seenSession, e event.Event) string 
 		}
 		s.state, s.worker, s.attempt, s.beat = "active", c.worker, int(e.Session.Attempt), c.number
 		s.seq, s.demand = 0, state.Demand{}
+		if w := v.workers[c.worker]; v.load(c.worker) > w.slots && !v.over[c.worker] {
+			return fmt.Sprintf("%s has %d sessions and %d slots (I1)", c.worker, v.load(c.worker), w.slots)
+		}
 		return ""
 	}
 	return "nobody started it"

@@ -1,8 +1,10 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +75,15 @@ type JoinRequest struct {
 	Served   int   // sessions started so far
 	Rejoin   bool  // it was in this pool before, under the same id
 	Sessions []Serving
+	Untold   []Untold
+}
+
+// Untold is a session that ended while the pool could not be told. Where the
+// pool knows nothing of it, it starts and ends in the call.
+type Untold struct {
+	Serving
+
+	How End
 }
 
 // JoinReply tells what join did.
@@ -118,10 +129,19 @@ func (s *Store) join(ctx context.Context, r JoinRequest) (reply JoinReply, more 
 		Token   string `json:"token"`
 		Client  string `json:"client"`
 		Nonce   string `json:"nonce"`
+		Over    string `json:"over,omitempty"`
 	}
-	list := make([]serving, len(r.Sessions))
-	for i, a := range r.Sessions {
-		list[i] = serving{a.Session, a.Proxy, a.Attempt, a.Age.Milliseconds(), oneLine(a.Name), labels(a.Labels), oneLine(a.Token), oneLine(a.Client), a.Nonce}
+	list := make([]serving, 0, len(r.Untold)+len(r.Sessions))
+	add := func(a Serving, over string) {
+		list = append(list, serving{a.Session, a.Proxy, a.Attempt, a.Age.Milliseconds(), oneLine(a.Name), labels(a.Labels), oneLine(a.Token), oneLine(a.Client), a.Nonce, over})
+	}
+	// Those that started first come first: what a failover lost is the last of it, so
+	// slots come free of what is known before they are taken by what is not.
+	for _, u := range slices.SortedStableFunc(slices.Values(r.Untold), func(a, b Untold) int { return cmp.Compare(b.Age, a.Age) }) {
+		add(u.Serving, s.ends([]End{u.How}))
+	}
+	for _, a := range r.Sessions {
+		add(a, "")
 	}
 	sessions, _ := json.Marshal(list)
 	sent := time.Now()

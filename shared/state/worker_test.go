@@ -88,6 +88,44 @@ func TestRejoinAfterRedisLostItsData(t *testing.T) {
 	require.Equal(t, state.Assigned, p.acquire("s3").Phase)
 }
 
+// A worker had one session after the other while Redis was away; more than it has slots are untold.
+func TestRejoinWithEndsThatAreUntold(t *testing.T) { // I1, I2
+	untold := func(session string, age time.Duration) state.Untold {
+		u := state.Untold{Serving: serving(session, 1), How: state.End{Session: session, Reason: "client_closed", Ago: time.Second, Counts: state.Counts{BytesUp: 7}}}
+		u.Age = age
+		return u
+	}
+	r := state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: 2, Rejoin: true,
+		Sessions: []state.Serving{serving("s3", 1)}, Untold: []state.Untold{untold("s2", 3*time.Minute), untold("s1", 4*time.Minute)}}
+	for name, c := range map[string]struct {
+		lose func(p *pool)
+		want []string
+	}{
+		"all is lost": {(*pool).wipe, []string{
+			"worker.joined w1", "session.started s1", "session.ended s1", "session.started s2", "session.ended s2", "session.started s3"}},
+		"the last is lost": {func(*pool) {}, []string{
+			"session.ended s1", "session.started s2", "session.ended s2", "session.started s3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t)
+			p.join(worker("w1", 1))
+			p.serve("s1", "w1")
+			p.types()
+			c.lose(p)
+			for range 2 {
+				p.joinAs(r)
+			}
+			got := p.types()
+			require.Equal(t, c.want, got[len(got)-len(c.want):])
+			require.Len(t, got, len(c.want)+map[bool]int{true: 1}[name == "all is lost"], "and before it pool.reset")
+			s := p.only(event.SessionEnded).Session
+			require.Equal(t, "client_closed 7", fmt.Sprint(s.Reason, " ", s.BytesUp))
+			require.Greater(t, s.Active, 2*time.Minute)
+			require.Equal(t, map[string]bool{"s3": true}, p.dump().set["held:w1"])
+		})
+	}
+}
+
 func TestRejoinAfterAFailoverLostTheLastWrites(t *testing.T) {
 	// What the log remembers of the session when its worker, which has it as attempt 2, joins.
 	for _, c := range []struct {

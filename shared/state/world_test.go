@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -39,9 +40,10 @@ type process struct {
 	number   int64
 	started  int
 	serving  map[string]connection
-	ends     []state.End // to be reported with the next heartbeat
-	joined   delayed     // the last join that it sent
-	heeded   string      // of a proxy: the last reply to a heartbeat that it has heeded
+	ends     []state.End           // to be reported with the next heartbeat
+	untold   map[string]connection // what a worker reports so
+	joined   delayed               // the last join that it sent
+	heeded   string                // of a proxy: the last reply to a heartbeat that it has heeded
 }
 
 type connection struct {
@@ -49,6 +51,7 @@ type connection struct {
 	nonce   string
 	proxy   string
 	token   string
+	age     time.Duration // as a join tells it: the order in which they began
 }
 
 // client is a connection from outside, or the wish for one.
@@ -118,6 +121,7 @@ func (w *world) run(c call, f func()) {
 	w.t.Helper()
 	before := w.last
 	v := viewOf(before, w.p.parked)
+	v.over = w.p.over
 	if c.script == "proxy_heartbeat" {
 		v.proxies[c.proxy] = true
 	}
@@ -382,7 +386,7 @@ func (w *world) dial(t *rapid.T, c *client) {
 		})
 		if answered && a == state.StartOK {
 			require.Equal(w.t, gate.ID, c.grant.Worker)
-			gate.serving[c.id] = connection{attempt, nonce, c.proxy.ID, c.request.Token}
+			gate.serving[c.id] = connection{attempt, nonce, c.proxy.ID, c.request.Token, time.Second - time.Duration(gate.started)*time.Millisecond}
 			gate.started++
 			c.phase = "running"
 			if len(gate.serving) > gate.Slots {
@@ -453,7 +457,7 @@ func (w *world) killProxy(t *rapid.T, p *process) {
 // workers
 
 func (w *world) newWorker(t *rapid.T) {
-	p := &process{Worker: worker(w.id("w"), rapid.IntRange(1, 3).Draw(t, "slots")), serving: map[string]connection{}, number: 1}
+	p := &process{Worker: worker(w.id("w"), rapid.IntRange(1, 3).Draw(t, "slots")), serving: map[string]connection{}, untold: map[string]connection{}, number: 1}
 	p.Lifetime = rapid.SampledFrom([]int{0, 0, 2, 5}).Draw(t, "lifetime")
 	switch rapid.IntRange(0, 3).Draw(t, "flavour") {
 	case 1:
@@ -487,11 +491,14 @@ func (p *process) health() state.WorkerState {
 func (w *world) join(t *rapid.T, p *process, again bool) {
 	r := state.JoinRequest{Worker: p.Worker, State: p.health(), Number: p.number, Served: p.started, Rejoin: again}
 	c := call{script: "join", worker: p.ID, endpoint: p.Endpoint, flavour: p.Flavour(), number: p.number, state: r.State, serving: map[string]bool{},
-		served: p.started, slots: p.Slots, lifetime: p.Lifetime}
+		served: p.started, slots: p.Slots, lifetime: p.Lifetime, ends: p.ends}
 	for _, id := range sorted(p.serving) {
-		s := p.serving[id]
 		c.serving[id] = true
-		r.Sessions = append(r.Sessions, state.Serving{Session: id, Proxy: s.proxy, Attempt: s.attempt, Nonce: s.nonce, Token: s.token})
+		r.Sessions = append(r.Sessions, p.serving[id].told(id))
+	}
+	for _, e := range p.ends {
+		c.serving[e.Session] = true
+		r.Untold = append(r.Untold, state.Untold{Serving: p.untold[e.Session].told(e.Session), How: e})
 	}
 	var reply state.JoinReply
 	f := func() {
@@ -506,7 +513,7 @@ func (w *world) join(t *rapid.T, p *process, again bool) {
 		case reply.FlavourLimit > 0:
 			w.saw("join", "flavours")
 		default:
-			w.saw("join", "ok", some(len(r.Sessions), "brings sessions"), some(len(reply.Ended), "of which some have ended"))
+			w.saw("join", "ok", some(len(r.Sessions), "brings sessions"), some(len(r.Untold), "tells ends"), some(len(reply.Ended), "of which some have ended"))
 		}
 	}
 	p.joined = delayed{c, f}
@@ -522,9 +529,33 @@ func (w *world) join(t *rapid.T, p *process, again bool) {
 		require.Len(w.t, w.last.hash["flavours"], w.p.Options().MaxFlavours)
 		w.killWorker(p)
 	default:
+		for _, e := range r.Untold {
+			if s := w.last.hash["session:"+e.Session]; s["state"] == "active" && s["worker"] == p.ID {
+				w.t.Fatalf("session %s goes on although %s has told that it ended", e.Session, p.ID)
+			}
+		}
+		p.reported(len(r.Untold))
 		w.dropEnded(p, reply.Ended)
 		w.lists(p, c)
 	}
+}
+
+// reported drops the first ends.
+func (p *process) reported(n int) {
+	for _, e := range p.ends[:n] {
+		delete(p.untold, e.Session)
+	}
+	p.ends = p.ends[n:]
+}
+
+// lost takes a connection away and keeps its end to be reported.
+func (p *process) lost(id, reason string) {
+	p.untold[id] = p.serving[id]
+	p.ends = append(p.ends, state.End{Session: id, Reason: reason, Counts: state.Counts{BytesUp: 1}})
+}
+
+func (c connection) told(id string) state.Serving {
+	return state.Serving{Session: id, Proxy: c.proxy, Attempt: c.attempt, Nonce: c.nonce, Token: c.token, Age: c.age}
 }
 
 func (w *world) dropEnded(p *process, ended []string) {
@@ -590,7 +621,7 @@ func (w *world) beat(t *rapid.T, p *process, missing string) {
 		}
 		p.number = max(p.number, r.Last)
 	default:
-		p.ends = p.ends[len(c.ends):]
+		p.reported(len(c.ends))
 		w.dropEnded(p, r.Ended)
 		w.lists(p, c)
 		require.Equal(w.t, w.last.hash["worker:"+p.ID]["state"], string(r.State))
@@ -607,12 +638,14 @@ func (w *world) hangUp(t *rapid.T, id, reason string) {
 		if _, has := p.serving[id]; !has || p.dead {
 			continue
 		}
-		delete(p.serving, id)
 		end := state.End{Session: id, Reason: reason, Counts: state.Counts{BytesUp: 1}}
-		switch rapid.IntRange(0, 5).Draw(t, "report") {
-		case 0:
-			p.ends = append(p.ends, end)
-		case 1:
+		report := rapid.IntRange(0, 5).Draw(t, "report")
+		if report == 0 {
+			p.lost(id, reason)
+		}
+		delete(p.serving, id)
+		switch report {
+		case 0, 1:
 		default:
 			answered := w.send(t, call{script: "finish", worker: p.ID, ends: []state.End{end}}, func() {
 				was := w.last.hash["session:"+id]["state"]
@@ -652,7 +685,7 @@ func (w *world) crash(t *rapid.T, p *process) {
 	for _, id := range sorted(p.serving) {
 		w.closed(id)
 		if chance(t, "counted", 50) {
-			p.ends = append(p.ends, state.End{Session: id, Reason: "browser_crashed"})
+			p.lost(id, "browser_crashed")
 		}
 	}
 	p.serving = map[string]connection{}

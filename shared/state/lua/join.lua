@@ -1,10 +1,11 @@
---@ health remove finish held dispatch token
+--@ health remove report held dispatch token
 -- join brings a worker into the fleet, or back into it with the sessions that it serves.
 -- ARGV  1 worker  2 endpoint  3 flavour  4 flavour facts (JSON)  5 browser  6 browser version
 --       7 playwright  8 isolation modes, comma separated  9 labels (JSON)  10 slots
 --       11 lifetime, in sessions, 0 = off  12 state: ready|unhealthy|retiring
 --       13 heartbeat number  14 sessions it has served  15 '1' when it was joined before
---       16 active sessions (JSON array of {session, proxy, attempt, age, name, labels, token, client, nonce})
+--       16 sessions (JSON array of {session, proxy, attempt, age, name, labels, token, client, nonce, over}): active ones,
+--          and before them those that ended untold, of which over is the end (as report reads it)
 -- reply {epoch, rev, 'ok', time in ms, sessions of the list that have ended ...}
 --       {epoch, rev, 'more'} when the worker before on this endpoint left so many sessions that the
 --       call has to be made again
@@ -132,6 +133,8 @@ for _, A in ipairs(serves) do
   else
     ended[#ended + 1] = A.session
   end
+  -- Before the next one is taken, which may have had its slot.
+  if A.over then report('worker', id, A.over) end
 end
 
 local assigned = 0

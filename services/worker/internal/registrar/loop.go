@@ -210,7 +210,7 @@ func (r *Registrar) standing() state.WorkerState {
 func (r *Registrar) callJoin() error {
 	r.mu.Lock()
 	q := state.JoinRequest{Worker: r.o.Worker, Number: r.nextNumber(), Served: r.started, Rejoin: r.joined, State: r.standing()}
-	q.Lifetime, q.Sessions = r.limit, r.serving()
+	q.Lifetime, q.Sessions, q.Untold = r.limit, r.serving(), r.untold()
 	r.join, r.beat = false, false
 	r.mu.Unlock()
 
@@ -246,8 +246,11 @@ func (r *Registrar) callJoin() error {
 	r.overtaken = false
 	first := !r.joined
 	r.joined, r.entering, r.refused, r.epoch = true, false, false, reply.Epoch
-	// The reply of another call may have shown a still newer one.
+	// The reply of another call may have shown a still newer one, which was told nothing.
 	r.join = r.heard != reply.Epoch
+	if !r.join {
+		r.reported(len(q.Untold))
+	}
 	// The pool may have forgotten that it let the worker go.
 	r.granted, r.held = q.State == state.Retiring, false
 	// The browser may have come or gone meanwhile.

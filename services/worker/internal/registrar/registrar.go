@@ -335,25 +335,32 @@ func (r *Registrar) Start(context.Context) error {
 	return nil
 }
 
-// serving returns the sessions to join with. Those whose end the pool has not
-// been told of are among them, so that it takes their end from the report, and
-// not from their absence. The lock is held.
+// serving returns the sessions to join with. The lock is held.
 func (r *Registrar) serving() []state.Serving {
 	var list []state.Serving
-	add := func(l *live) {
+	for _, l := range r.live {
 		if !l.starting && !l.over {
-			s := l.Serving
-			s.Age = time.Since(l.since)
-			list = append(list, s)
+			list = append(list, l.aged())
 		}
 	}
-	for _, l := range r.live {
-		add(l)
-	}
-	for _, e := range r.outbox {
-		add(e.of)
+	return list
+}
+
+// untold returns the sessions of the outbox, for a pool that may not know that
+// they started. The lock is held.
+func (r *Registrar) untold() []state.Untold {
+	list := make([]state.Untold, len(r.outbox))
+	for i, end := range pending(r.outbox) {
+		list[i] = state.Untold{Serving: r.outbox[i].of.aged(), How: end}
 	}
 	return list
+}
+
+// aged is what the pool is told of a session, as of now.
+func (l *live) aged() state.Serving {
+	s := l.Serving
+	s.Age = time.Since(l.since)
+	return s
 }
 
 // pending returns the ends to report with their ages as of now.

@@ -565,6 +565,28 @@ func TestAnEndIsNotTakenForAnAbsence(t *testing.T) { // I2
 	require.Empty(t, m.pool.Do("SMEMBERS", m.pool.Keys.Held(worker)))
 }
 
+// The slot of a session whose end is untold may have another one by now: an empty Redis hears of the end first.
+func TestAnEmptyRedisNeverHasMoreThanTheSlots(t *testing.T) { // I1
+	m := newMember(t, func(o *registrar.Options) { o.Heartbeat, o.Worker.Slots = time.Hour, 1 }).joined()
+	m.open("first")
+	m.store.set(func() { m.store.err = errors.New("gone") })
+	m.close("first", "client_closed")
+	testkit.Await(t, "it notices", func() bool { return m.why() == "Redis cannot be reached" })
+	require.NoError(t, m.pool.Finish(context.Background(), state.SideProxy, proxy, state.End{Session: "first", Reason: "client_closed"}))
+	m.store.set(func() { m.store.err = nil })
+	m.open("second")
+	m.pool.Do("FLUSHALL")
+	m.Redis(true)
+	m.awaitEvent("session.started second")
+	var order []string
+	for _, e := range m.pool.Events() {
+		if strings.HasPrefix(e, "session.") {
+			order = append(order, e)
+		}
+	}
+	require.Equal(t, []string{"session.started first", "session.ended first client_closed", "session.started second"}, order)
+}
+
 func TestWhatThePoolHasEndedIsClosed(t *testing.T) {
 	m := newMember(t, func(*registrar.Options) {}).joined()
 	m.open("s")
