@@ -26,18 +26,24 @@ func (r *Refusal) Error() string {
 // guard decides which connections are made.
 type guard struct {
 	allow    entries
-	kept     []kept // closed, whatever range is open
-	resolver *net.Resolver
+	kept     []kept              // closed, whatever range is open
+	resolver *net.Resolver       // for what pages ask
+	machine  *net.Resolver       // as the worker itself finds the pool's services
 	local    func() []netip.Addr // addresses of this machine
 
 	mu    sync.Mutex
-	cache map[string]lookup
+	cache map[question]lookup
 }
 
 // kept is an endpoint that stays closed.
 type kept struct {
 	entry
 	class Class
+}
+
+type question struct {
+	resolver *net.Resolver
+	name     string
 }
 
 type lookup struct {
@@ -79,10 +85,8 @@ func (g *guard) check(ctx context.Context, host string, port uint16, a netip.Add
 // endpoint's.
 func (g *guard) leadsTo(ctx context.Context, k kept, host string, a netip.Addr) bool {
 	if k.name == "" {
-		here := k.prefix.Addr().IsUnspecified() || k.prefix.Addr().IsLoopback()
-		if k.class == PoolService && here {
-			// What this machine serves is there under each of its addresses, or may be.
-			return a.IsLoopback() || a.IsUnspecified() || slices.Contains(g.local(), a)
+		if k.class == PoolService && isHere(k.prefix.Addr()) {
+			return g.isLocal(a)
 		}
 		return k.matchesAddr(a)
 	}
@@ -92,25 +96,37 @@ func (g *guard) leadsTo(ctx context.Context, k kept, host string, a netip.Addr) 
 	if k.name[0] == '.' {
 		return false
 	}
-	addrs, ok := g.lookup(ctx, k.name)
-	// Nobody knows where it is now, and the port is right.
-	unknown := !ok && k.class == PoolService
-	return unknown || slices.Contains(addrs, a)
+	if k.class == PoolService {
+		addrs := g.lookup(ctx, g.machine, k.name)
+		// Where nobody knows its address now, the port is all there is to go by.
+		return len(addrs) == 0 || slices.Contains(addrs, a) || slices.ContainsFunc(addrs, isHere) && g.isLocal(a)
+	}
+	// The operator means the name as pages find it, and as this machine does.
+	return slices.Contains(g.lookup(ctx, g.resolver, k.name), a) ||
+		g.machine != g.resolver && slices.Contains(g.lookup(ctx, g.machine, k.name), a)
 }
 
-// lookup returns the addresses of a name, the last known ones where it cannot
-// be resolved now.
-func (g *guard) lookup(ctx context.Context, name string) (addrs []netip.Addr, ok bool) {
+// isHere tells whether what is there is served by this machine alone.
+func isHere(a netip.Addr) bool { return a.IsUnspecified() || a.IsLoopback() }
+
+// isLocal tells whether an address is this machine's. What it serves is there
+// under each of them, or may be.
+func (g *guard) isLocal(a netip.Addr) bool { return isHere(a) || slices.Contains(g.local(), a) }
+
+// lookup returns the addresses of a name: none where it has none, and the last
+// known ones where it cannot be resolved now.
+func (g *guard) lookup(ctx context.Context, r *net.Resolver, name string) []netip.Addr {
+	q := question{r, name}
 	g.mu.Lock()
-	known := g.cache[name]
+	known := g.cache[q]
 	g.mu.Unlock()
 	if !known.at.IsZero() && time.Since(known.at) < lookupAge {
-		return known.addrs, true
+		return known.addrs
 	}
-	addrs, err := g.resolver.LookupNetIP(ctx, "ip", name)
+	addrs, err := r.LookupNetIP(ctx, "ip", name)
 	if err != nil {
 		if dns, ok := errors.AsType[*net.DNSError](err); !ok || !dns.IsNotFound {
-			return known.addrs, !known.at.IsZero()
+			return known.addrs
 		}
 	}
 	for i := range addrs {
@@ -118,8 +134,8 @@ func (g *guard) lookup(ctx context.Context, name string) (addrs []netip.Addr, ok
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.cache[name] = lookup{addrs: addrs, at: time.Now()}
-	return addrs, true
+	g.cache[q] = lookup{addrs: addrs, at: time.Now()}
+	return addrs
 }
 
 // dialer connects to targets that the guard allows.

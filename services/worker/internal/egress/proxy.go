@@ -48,7 +48,9 @@ type Options struct {
 
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
-	Resolver   *net.Resolver // nil is the system's
+	// Resolver is for the names that pages ask for; nil is the system's. The system's finds
+	// the pool's services, since that is how the worker finds them.
+	Resolver *net.Resolver
 }
 
 // Proxy is a component of package run.
@@ -78,9 +80,9 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{allow: allow, resolver: o.Resolver, local: localAddrs, cache: map[string]lookup{}}
+	g := &guard{allow: allow, resolver: o.Resolver, machine: net.DefaultResolver, local: localAddrs, cache: map[question]lookup{}}
 	if g.resolver == nil {
-		g.resolver = net.DefaultResolver
+		g.resolver = g.machine
 	}
 	for _, list := range []struct {
 		setting string

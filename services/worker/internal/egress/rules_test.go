@@ -39,6 +39,7 @@ func TestClassesOfAddresses(t *testing.T) {
 func newGuard(t *testing.T, resolver *net.Resolver, allow, deny, own []string) *guard {
 	t.Helper()
 	p := newProxy(t, Options{Allow: allow, Deny: deny, Own: own, Resolver: resolver})
+	p.guard.machine = resolver
 	p.guard.local = func() []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("8.8.4.4"), netip.MustParseAddr("10.0.0.9")}
 	}
@@ -157,6 +158,41 @@ func TestAServiceThatCannotBeResolved(t *testing.T) {
 	g := newGuard(t, broken, []string{"10.0.0.0/8"}, []string{"proxy.test"}, []string{"redis.test:6379"})
 	require.Equal(t, PoolService, g.check(t.Context(), "x.test", 6379, netip.MustParseAddr("10.0.0.6")))
 	require.Equal(t, Public, g.check(t.Context(), "x.test", 80, netip.MustParseAddr("10.0.0.6")))
+}
+
+// What pages' names are asked of need not know where the pool is.
+func TestNamesOfThePoolAreTheMachines(t *testing.T) {
+	know := func(names map[string]string) *net.Resolver {
+		return resolverFor(t, func(name string, _ int) string { return names[name] })
+	}
+	open, own := []string{"10.0.0.0/8"}, []string{"redis.test:6379"}
+	g := newGuard(t, know(map[string]string{"both.test": "10.0.0.3"}), open, []string{"proxy.test", "both.test"}, own)
+	g.machine = know(map[string]string{"redis.test": "10.0.0.6", "proxy.test": "10.0.0.7", "both.test": "10.0.0.4"})
+	for target, want := range map[string]Class{
+		"10.0.0.6:6379": PoolService, "10.0.0.6:80": Public, "10.0.0.5:6379": Public,
+		"10.0.0.7:80": Denied, "10.0.0.3:80": Denied, "10.0.0.4:80": Denied,
+	} {
+		to := netip.MustParseAddrPort(target)
+		require.Equal(t, want, g.check(t.Context(), "x.test", to.Port(), to.Addr()), target)
+	}
+
+	// Redis is away, and its name with it.
+	g = newGuard(t, know(nil), open, nil, own)
+	require.Equal(t, PoolService, g.check(t.Context(), "x.test", 6379, netip.MustParseAddr("10.0.0.6")))
+	require.Equal(t, Public, g.check(t.Context(), "x.test", 80, netip.MustParseAddr("10.0.0.6")))
+
+	// It is on this machine, under a name.
+	g = newGuard(t, know(map[string]string{"redis.test": "127.0.0.1"}), open, nil, own)
+	require.Equal(t, PoolService, g.check(t.Context(), "x.test", 6379, netip.MustParseAddr("10.0.0.9")))
+	require.Equal(t, Public, g.check(t.Context(), "x.test", 6379, netip.MustParseAddr("10.0.0.6")))
+}
+
+// A proxy that is told of a DNS server asks it for the names of pages only.
+func TestTheDNSServerOfASettingIsForPages(t *testing.T) {
+	own := resolverFor(t, func(string, int) string { return "" })
+	p := newProxy(t, Options{Resolver: own})
+	require.Same(t, own, p.dialer.guard.resolver)
+	require.Same(t, net.DefaultResolver, p.guard.machine)
 }
 
 func TestEntriesThatAreNone(t *testing.T) {
