@@ -137,10 +137,12 @@ func (j *judge) mayEnd(r record) bool {
 
 // mayGoUntold tells whether the worker of a session with a good end may not
 // have told of that: it died while it still had to, or something else could
-// take the session for ended just before.
+// take the session for ended just before. That is also a proxy that leaves: it
+// foretells the end of what runs, which goes on until that is written.
 func (j *judge) mayGoUntold(r record) bool {
 	n, late := j.homes[r.home], r.ended.Add(untold)
 	return j.struckIn(r.ended, late, deadly, target{"worker", n}) || j.struckIn(r.ended, late, tearing, target{"–worker", n}) ||
+		j.struckIn(r.ended, late, []fault{terminate}, target{"proxy", r.proxy}) ||
 		j.outOfSight(r, target{"worker", n}, j.reachable(n, r.ended))
 }
 

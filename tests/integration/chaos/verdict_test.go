@@ -111,6 +111,15 @@ func TestTheJudgeFinds(t *testing.T) {
 				{strike{target: target{"proxy", 0}, fault: kill}, at(5000), at(5200)},
 			}
 		}, "I6"},
+		"a session that ended well while its proxy left": {func(j *judge) {
+			j.events[2].Session.Reason = event.ReasonProxyDrained
+			j.struck = []struck{{strike{target: first, fault: terminate}, at(150), at(400)}}
+		}, ""},
+		"a session that ended well when its proxy had long left": {func(j *judge) {
+			j.records[0].ended = at(2000)
+			j.events[2].Session.Reason = event.ReasonProxyDrained
+			j.struck = []struck{{strike{target: first, fault: terminate}, at(150), at(400)}}
+		}, "I6"},
 		"a client that is overtaken": {func(j *judge) {
 			j.events = append(j.events, place(at(500), event.SessionQueued, "s4", 4), place(at(600), event.SessionAssigned, "s5", 5))
 		}, "s5 got a slot while s4"},
