@@ -35,7 +35,6 @@ type server struct {
 	args []string
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process has ended
-	free func()        // gives the port up, until the server has started for the first time
 }
 
 // newServer starts a server; args are added to its command line.
@@ -50,36 +49,29 @@ func newServer(t *testing.T, args ...string) *server {
 func prepareServer(t *testing.T, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), args: args}
-	s.port, s.free = freePort(t)
-	t.Cleanup(func() {
-		s.free()
-		s.kill()
-	})
+	s.port = freePort(t)
+	t.Cleanup(s.kill)
 	return s
 }
 
-// freePort is a port that nobody listens on, and that nobody takes until it is
-// given up: a socket is bound to it that does not listen, so connections are
-// refused. It lies below those that the system hands out by itself, so that no
-// connection takes it while its server is down.
-func freePort(t *testing.T) (port int, free func()) {
+// freePort is a port that nobody listens on, and that nobody else takes as long
+// as this test binary runs. It lies below those that the system hands out by
+// itself, so that no connection takes it while its server is down.
+func freePort(t *testing.T) int {
 	t.Helper()
-	syscall.ForkLock.RLock()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(fd)
-	}
-	syscall.ForkLock.RUnlock()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	require.NoError(t, err)
 	for range 100 {
 		port := 15000 + rand.IntN(15000)
 		if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err == nil {
-			return port, sync.OnceFunc(func() { _ = syscall.Close(fd) })
+			// Bound before it allows others to share the port, it was the only one
+			// there; a server, which always allows it, can listen now.
+			require.NoError(t, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1))
+			return port
 		}
 	}
-	_ = syscall.Close(fd)
 	require.Fail(t, "no free port")
-	return 0, nil
+	return 0
 }
 
 func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -90,7 +82,6 @@ func (s *server) socket() string { return filepath.Join(s.dir, "redis.sock") }
 
 func (s *server) start() {
 	s.t.Helper()
-	s.free()
 	args := append([]string{
 		"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--unixsocket", s.socket(), "--save", "", "--appendonly", "no", "--daemonize", "no",

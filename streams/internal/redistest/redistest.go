@@ -41,17 +41,9 @@ func Start(t testing.TB, args ...string) *Server {
 		s.Stop()
 		os.RemoveAll(dir)
 	})
-	// A port can be taken between the moment it was found free and its use.
-	for try := 1; ; try++ {
-		s.Addr = freeAddr(t)
-		err := s.run()
-		if err == nil {
-			return s
-		}
-		if try == 5 {
-			t.Fatal(err)
-		}
-	}
+	s.Addr = freeAddr(t)
+	s.Start()
+	return s
 }
 
 // Start runs the server again after Stop, empty and at the same addresses.
@@ -127,16 +119,34 @@ func (s *Server) Client() rueidis.Client {
 }
 
 // freeAddr finds a port below those that the system gives to outgoing
-// connections: such a one could be taken while a server is stopped.
+// connections: such a one could be taken while a server is stopped. No test gets
+// it again as long as this one's binary runs.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(12000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
+		if port := 20000 + rand.N(12000); keep(port) {
+			return fmt.Sprintf("127.0.0.1:%d", port)
 		}
 	}
 	t.Fatal("no free port between 20000 and 32000")
 	return ""
+}
+
+// keep takes a port with a socket that never listens and is never closed. It is
+// bound before it allows others to share the port: so it fails where there is
+// one already, of whatever test binary, while a server, which always allows it,
+// can listen.
+func keep(port int) bool {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	if err == nil {
+		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}
+	if err != nil {
+		_ = syscall.Close(fd)
+	}
+	return err == nil
 }

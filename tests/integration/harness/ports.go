@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -13,38 +13,36 @@ import (
 // so that nobody takes one between a process and its restart.
 const firstPort, lastPort = 20000, 32000
 
-var ports struct {
-	mu    sync.Mutex
-	given map[int]bool
-}
-
-// Port returns a free loopback port that this test binary has not handed out
-// before.
+// Port returns a free loopback port that nobody else gets as long as this test
+// binary runs, whether somebody listens there or not.
 func Port(tb testing.TB) int {
 	tb.Helper()
-	ports.mu.Lock()
-	defer ports.mu.Unlock()
-	if ports.given == nil {
-		ports.given = map[int]bool{}
-	}
 	for range 1000 {
-		p := firstPort + rand.IntN(lastPort-firstPort)
-		if ports.given[p] || !free(fmt.Sprintf("127.0.0.1:%d", p)) {
-			continue
+		if p := firstPort + rand.IntN(lastPort-firstPort); keep(p) {
+			return p
 		}
-		ports.given[p] = true
-		return p
 	}
 	tb.Fatal("found no free port")
 	return 0
 }
 
-func free(address string) bool {
-	l, err := net.Listen("tcp", address)
+// keep takes a port with a socket that never listens and is never closed. It is
+// bound before it allows others to share the port: so it fails where there is
+// one already, of whatever test binary, while a server, which always allows it,
+// can listen.
+func keep(port int) bool {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	return l.Close() == nil
+	err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	if err == nil {
+		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}
+	if err != nil {
+		_ = syscall.Close(fd)
+	}
+	return err == nil
 }
 
 // Listens tells whether somebody accepts connections at an address.

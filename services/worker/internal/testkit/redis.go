@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -46,17 +45,12 @@ func StartRedis(t testing.TB) *Redis {
 	return r
 }
 
-// FreePort is one that nobody listens on, and that is not returned again. It lies below those that the kernel gives
-// to connections: of these there may be few left, after a test of many connections.
+// FreePort is one that nobody listens on, and that no test gets again as long as this one's binary runs. It lies below
+// those that the kernel gives to connections: of these there may be few left, after a test of many connections.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		p := 20_000 + rand.IntN(12_000) //nolint:gosec // a port
-		if _, given := ports.LoadOrStore(p, true); given {
-			continue
-		}
-		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(p)); err == nil {
-			_ = l.Close()
+		if p := 20_000 + rand.IntN(12_000); keep(p) { //nolint:gosec // a port
 			return strconv.Itoa(p)
 		}
 	}
@@ -64,7 +58,23 @@ func FreePort(t testing.TB) string {
 	return ""
 }
 
-var ports sync.Map
+// keep takes a port with a socket that never listens and is never closed. It is bound before it allows others to share
+// the port: so it fails where there is one already, of whatever test binary, while a server, which always allows it,
+// can listen.
+func keep(port int) bool {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	if err == nil {
+		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	}
+	if err != nil {
+		_ = syscall.Close(fd)
+	}
+	return err == nil
+}
 
 // URL is the server's address.
 func (r *Redis) URL() string { return "redis://127.0.0.1:" + r.port }
