@@ -61,7 +61,7 @@ func TestProxyDrains(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, got.Status)
 	require.Equal(t, "draining", got.Code())
 	require.NotEmpty(t, got.Header.Get("Retry-After"))
-	require.Regexp(t, `It waited \S+ and was number 1 of 1 when it came\.`, got.Body)
+	require.Regexp(t, `It waited \S+\. When it came it was number 1 in line for what it asked for; in the whole pool 1 waited, itself included\.`, got.Body)
 	_, err := net.Dial("tcp", p.Proxy().Address)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	late.Ask(t, "/?name=late", harness.UpgradeHeaders("1.65.1", nil))

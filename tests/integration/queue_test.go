@@ -62,7 +62,7 @@ func queue(t *testing.T, s *harness.Service) (names []string) {
 	return names
 }
 
-var waitedAndPlace = regexp.MustCompile(`It waited (\S+) and was number (\d+) of (\d+) when it came\.`)
+var waitedAndPlace = regexp.MustCompile(`It waited (\S+)\. When it came it was number (\d+) in line for what it asked for; in the whole pool (\d+) waited`)
 
 // One worker with one slot, which is taken, and a queue of three: what clients
 // are told, what the admin port shows, and who gets the slot in the end.

@@ -131,6 +131,7 @@ func TestRefusalsOfWaitingClients(t *testing.T) {
 		got := harness.Upgrade(t, address, "/?name=fox&timeout=300", "1.65.1", harness.Headers{"x-playwright-browser": "firefox"}).Answer(t)
 		require.Equal(t, http.StatusServiceUnavailable, got.Status)
 		require.Equal(t, "wait_timeout", got.Code())
+		require.Contains(t, got.Body, "This pool has no worker at the moment.")
 		require.Equal(t, "firefox", p.Log.AwaitSession(t, "fox", event.SessionRejected).Session.Browser)
 	})
 	t.Run("a stock client shows the text", func(t *testing.T) {

@@ -58,20 +58,48 @@ func TestClientThatLeavesIsOutOfTheQueue(t *testing.T) {
 	require.Zero(t, x.Waiting())
 }
 
+// waitedAndPlace is what a client reads that was at that place for what it asked
+// for, while so many waited in the whole pool.
+func waitedAndPlace(place, waiting int) string {
+	return fmt.Sprintf(`^It waited \S+\. When it came it was number %d in line for what it asked for; in the whole pool %d waited, itself included\.$`, place, waiting)
+}
+
 func TestWaitTimeout(t *testing.T) {
 	p := newPool(t)
 	x := p.proxy("p1")
 	first := x.ask("s1", time.Minute)
 	p.waitFor("s1")
 	no := x.ask("s2", 30*time.Millisecond).refused(refusal.WaitTimeout)
-	require.Regexp(t, `^It waited \S+ and was number 2 of 2 when it came\.$`, no.Detail)
+	require.Regexp(t, waitedAndPlace(2, 2), no.Detail)
 	require.Equal(t, []string{"s1"}, p.queue())
 	first.leave()
 	first.outcome()
 
 	no = x.ask("s3", 30*time.Millisecond).refused(refusal.WaitTimeout)
-	require.Regexp(t, `^It waited \S+ and was number 1 of 1 when it came\.$`, no.Detail)
+	require.Regexp(t, waitedAndPlace(1, 1), no.Detail)
 	require.Empty(t, p.queue())
+}
+
+// Where the pool has nothing that a client waits for it is told so, whatever
+// else it hears.
+func TestWaitForWhatThePoolDoesNotHave(t *testing.T) {
+	p := newPool(t)
+	x := p.proxy("p1", func(o *Options) {
+		o.Absent = func(d state.Demand) string { return "There is no " + d.Browser + "." }
+	})
+	fox := state.Request{Session: "fox", Demand: state.Demand{Browser: "firefox"}}
+	require.Regexp(t, `^There is no firefox\. It waited `, x.askFor(fox, 30*time.Millisecond).refused(refusal.WaitTimeout).Detail)
+}
+
+// Who waits for something else is in the pool's number only.
+func TestPlaceIsInTheLineOfWhatWasAskedFor(t *testing.T) {
+	p := newPool(t)
+	x := p.proxy("p1")
+	x.ask("s1", time.Minute)
+	x.ask("s2", time.Minute)
+	p.eventually("both wait", func() bool { return len(p.queue()) == 2 })
+	fox := state.Request{Session: "fox", Demand: state.Demand{Browser: "firefox"}}
+	require.Regexp(t, waitedAndPlace(1, 3), x.askFor(fox, 30*time.Millisecond).refused(refusal.WaitTimeout).Detail)
 }
 
 func TestQueueFullIsOfTheWholePool(t *testing.T) {
@@ -106,7 +134,7 @@ func TestDrainRefusesWhoWaitsAndWhoComes(t *testing.T) {
 	p.waitFor("s1")
 	x.Drain()
 	x.Drain()
-	require.Regexp(t, `^It waited \S+ and was number 1 of 1 when it came\.$`, a.refused(refusal.Draining).Detail)
+	require.Regexp(t, waitedAndPlace(1, 1), a.refused(refusal.Draining).Detail)
 	require.Empty(t, p.queue())
 	require.Empty(t, x.ask("s2", time.Minute).refused(refusal.Draining).Detail, "it has not waited")
 	require.Empty(t, p.queue())
@@ -218,7 +246,7 @@ func TestEndsInTheInbox(t *testing.T) {
 			a := x.ask("s1", time.Minute)
 			p.waitFor("s1")
 			x.Notice(state.Notice{Session: "s1", Ended: reason})
-			require.Regexp(t, `^It waited \S+ and was number 1 of 1 when it came\.$`, a.refused(code).Detail)
+			require.Regexp(t, waitedAndPlace(1, 1), a.refused(code).Detail)
 		})
 	}
 }

@@ -40,6 +40,9 @@ type Options struct {
 	// Standing is told, with every heartbeat that Redis answers, whether it was
 	// taken, and if not, why; it may be nil.
 	Standing func(ok bool, why string)
+	// Absent says that no worker has the browser of a demand, where that is so, for
+	// those who have waited for one; it may be nil.
+	Absent func(d state.Demand) string
 }
 
 const (
@@ -78,6 +81,9 @@ func New(store Store, o Options) *Admitter {
 	}
 	if o.Standing == nil {
 		o.Standing = func(bool, string) {}
+	}
+	if o.Absent == nil {
+		o.Absent = func(state.Demand) string { return "" }
 	}
 	return &Admitter{store: store, o: o, tickets: map[string]*Ticket{}, draining: make(chan struct{}), healthy: healthy,
 		resync: make(chan struct{}, 1)}

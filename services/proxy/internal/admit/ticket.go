@@ -159,7 +159,7 @@ func (t *Ticket) await(ctx context.Context, st state.Standing) (state.Grant, err
 // timedOut takes a client out of the queue whose time is over, and says so. A
 // grant that is on its way is given back with that.
 func (t *Ticket) timedOut() error {
-	no := refusal.New(refusal.WaitTimeout, "")
+	no := refusal.New(refusal.WaitTimeout, "%s", t.a.o.Absent(t.request.Demand))
 	if err := t.giveBack(Reason(no), cancelTime); err != nil && t.a.trouble(err) {
 		return unavailable(err)
 	}

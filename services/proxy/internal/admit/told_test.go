@@ -128,7 +128,7 @@ func TestRedisThatRefusesWrites(t *testing.T) {
 	x.SetHealth(false)
 	waits.deadline.Reset(0)
 	require.Regexp(t, regexp.QuoteMeta(why)+`\. It waited \S+\.$`, x.ask("s2", 300*time.Millisecond).refused(refusal.RedisUnavailable).Detail)
-	require.Regexp(t, regexp.QuoteMeta(why)+`\. It waited \S+ and was number \d of \d when it came\.$`, waits.refused(refusal.RedisUnavailable).Detail)
+	require.Regexp(t, regexp.QuoteMeta(why)+`\. It waited \S+\. When it came it was number \d in line for what it asked for; in the whole pool \d waited, itself included\.$`, waits.refused(refusal.RedisUnavailable).Detail)
 	x.heartbeat(t.Context(), false)
 	require.Equal(t, why, next(t, standing))
 

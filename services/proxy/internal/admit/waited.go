@@ -37,5 +37,6 @@ func (t *Ticket) waited() string {
 	if t.waiting == 0 {
 		return fmt.Sprintf("It waited %s.", waited)
 	}
-	return fmt.Sprintf("It waited %s and was number %d of %d when it came.", waited, t.place, t.waiting)
+	// Two numbers of two queues: who wants something else is not in the way.
+	return fmt.Sprintf("It waited %s. When it came it was number %d in line for what it asked for; in the whole pool %d waited, itself included.", waited, t.place, t.waiting)
 }

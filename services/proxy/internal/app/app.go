@@ -195,6 +195,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 	p.admit = admit.New(store, admit.Options{
 		Proxy: p.id, QueueLimit: p.config.Queue.Size, Heartbeat: p.config.Timing.Heartbeat, Log: p.log,
 		RedisError: p.metrics.redisErrors.Inc, Standing: func(ok bool, why string) { p.health.SetReady(checkPool, ok, why) },
+		Absent: func(d state.Demand) string { return p.fleet.Snapshot().Absent(d) },
 	})
 	ro := relay.DefaultOptions()
 	ro.Stall, ro.Ping, ro.Dead, ro.Pipes = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead, p.places.pipes

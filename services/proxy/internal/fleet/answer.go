@@ -37,6 +37,22 @@ func (s *Snapshot) Hopeless(d state.Demand, now time.Time) (refusal.Refusal, boo
 	return Unfit(d, have), true
 }
 
+// Absent says that there is no worker with the browser of a demand, and which
+// browsers there are: no slot of theirs will do. It is empty where there is one.
+func (s *Snapshot) Absent(d state.Demand) string {
+	var have []state.Flavour
+	for _, f := range s.flavours {
+		if f.Browser == d.Browser {
+			return ""
+		}
+		have = append(have, f)
+	}
+	if len(have) == 0 {
+		return "This pool has no worker at the moment."
+	}
+	return fmt.Sprintf("This pool has no %s worker at the moment; it has %s.", d.Browser, list(have, func(f state.Flavour) string { return f.Browser }))
+}
+
 // Unfit is the refusal of a demand that none of the flavours there are fits.
 // It names what they lack, the version first: the usual case is a client that
 // was upgraded before the pool, or after it.

@@ -25,6 +25,20 @@ func worker(id, playwright string, labels map[string]string, isolation ...string
 	return state.Worker{ID: id, Browser: "chromium", Playwright: playwright, Labels: labels, Isolation: isolation, Slots: 1}
 }
 
+func TestAbsent(t *testing.T) {
+	t.Parallel()
+	fox, kit := worker("w2", "1.56.1", nil), worker("w3", "1.56.1", nil)
+	fox.Browser, kit.Browser = "firefox", "webkit"
+	chromium := state.Demand{Browser: "chromium", Playwright: "1.56"}
+	for want, s := range map[string]*Snapshot{
+		"":                                       snapshot(fox, worker("w1", "1.55.0", nil)),
+		"This pool has no worker at the moment.": snapshot(),
+		"This pool has no chromium worker at the moment; it has firefox; webkit.": snapshot(kit, fox),
+	} {
+		require.Equal(t, want, s.Absent(chromium))
+	}
+}
+
 func TestHopeless(t *testing.T) {
 	t.Parallel()
 	old := worker("w1", "1.55.0", nil, "context")
