@@ -5,14 +5,19 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
+	"github.com/playwright-distributed/playwright-distributed/tests/integration/faults"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 )
 
@@ -112,4 +117,75 @@ func TestFailedSuccessorChangesNothing(t *testing.T) {
 	harness.Await(t, "it serves", func() bool { return p.Proxy().Ready() })
 	got := harness.Request(t, p.Proxy().Address, "/json", nil).Answer(t)
 	require.Equal(t, http.StatusOK, got.Status)
+}
+
+// A proxy that cannot offer the sockets to the next one does not start. It serves by then, and
+// yet refuses nobody; the proxy that it wanted to replace goes on.
+func TestSuccessorWithoutAnOffer(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "h")
+	// The same path by a name as long as the system allows, which leaves nothing to make the new one's own socket by.
+	const longest = 107
+	alias := filepath.Join(os.TempDir(), strings.Repeat("a", longest-len(os.TempDir())-len("//h")))
+	require.NoError(t, os.Symlink(folder, alias))
+	t.Cleanup(func() { require.NoError(t, os.Remove(alias)) })
+
+	p := harness.New(t, harness.Options{Workers: 1, Proxy: harness.Settings{"handover.socket": path}})
+	running := p.Proxy().Process()
+	link := faults.Start(t, p.Redis.Address)
+	require.NoError(t, link.Cut())
+	broken := p.AddProxy(t, harness.Settings{
+		"redis.url": "redis://" + link.Address(), "listen": p.Proxy().Address, "admin.listen": p.Proxy().Admin,
+		"handover.socket": filepath.Join(alias, "h"),
+	}).Process()
+	p.Proxies = p.Proxies[:1]
+	harness.Await(t, "it has the sockets, and looks for its Redis", func() bool { return harness.Logged(broken, "cannot reach Redis") })
+	running.Signal(t, syscall.SIGSTOP) // so that clients are the other one's, or wait to be accepted
+	early := harness.Upgrade(t, p.Proxy().Address, "/?name=early", "1.65.1", nil)
+	late := harness.Dial(t, p.Proxy().Address)
+	require.NoError(t, link.Heal())
+	harness.Await(t, "it accepts", func() bool { return harness.Logged(broken, "serving") })
+	<-time.After(200 * time.Millisecond) // it has failed by now
+	late.Ask(t, "/?name=late", harness.UpgradeHeaders("1.65.1", nil))
+	running.Signal(t, syscall.SIGCONT)
+	for _, client := range []*harness.Raw{early, late} {
+		require.Equal(t, http.StatusSwitchingProtocols, client.Answer(t).Status)
+		require.NoError(t, client.Close())
+	}
+	require.Equal(t, 1, broken.ExitCode(t, harness.Patience))
+	require.Contains(t, broken.Output(), "start succession: handover: cannot listen on h")
+
+	require.True(t, running.Running())
+	require.NotContains(t, running.Output(), "another proxy has taken over")
+	require.NoError(t, knock(p.Proxy().Address))
+	next := p.Proxy()
+	next.Start(t)
+	require.Zero(t, running.ExitCode(t, harness.Patience), "it can be replaced as ever")
+	next.AwaitReady(t)
+}
+
+// A proxy that was replaced has one drain time for all: for who waits there and for what runs.
+func TestReplacedProxyDrainsOnce(t *testing.T) {
+	const drain = 6 * time.Second
+	p := harness.New(t, harness.Options{
+		Workers: 1, Worker: harness.Settings{"slots": "1"},
+		Proxy: harness.Settings{"handover.socket": filepath.Join(t.TempDir(), "h"), "drain": drain.String(), "queue.max_wait": "1h"},
+	})
+	replaced := p.Proxy().Process()
+	raw := harness.Upgrade(t, p.Proxy().Address, "/?name=runs", "1.65.1", nil)
+	require.Equal(t, http.StatusSwitchingProtocols, raw.Answer(t).Status)
+	waiting := harness.Upgrade(t, p.Proxy().Address, "/?name=waits&timeout=1h", "1.65.1", nil)
+	p.Log.AwaitSession(t, "waits", event.SessionQueued)
+	p.Proxy().Start(t)
+	harness.Await(t, "it knows its successor", func() bool { return harness.Logged(replaced, "another proxy has taken over") })
+	began := time.Now()
+	got := waiting.Answer(t)
+	require.Equal(t, http.StatusServiceUnavailable, got.Status)
+	require.Equal(t, "draining", got.Code())
+	require.Equal(t, harness.Farewell{Code: 1001, Reason: "the proxy is going away", Ended: true}, raw.AwaitFarewell(t))
+	require.Less(t, time.Since(began), drain*3/2, "the second one is cut after a drain time of its own")
+	require.Zero(t, replaced.ExitCode(t, harness.Patience))
+	require.Equal(t, event.ReasonProxyDrained, p.Log.AwaitSession(t, "runs", event.SessionEnded).Session.Reason)
+	require.NoError(t, raw.Close())
+	p.Proxy().AwaitReady(t)
 }

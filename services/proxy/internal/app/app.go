@@ -100,7 +100,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "pwdist-proxy:", err)
 		return 2
 	}
-	defer func() { _ = log.Sync() }()
 	for _, w := range warnings {
 		log.Warn(w)
 	}
@@ -301,7 +300,10 @@ func (p *proxy) startEdge(context.Context) error {
 // elsewhere, and what still runs at the deadline is closed with a reason.
 func (p *proxy) drain(ctx context.Context) error {
 	p.health.SetReady(checkAccept, false, "draining")
-	p.finishWaiting(ctx)
+	// One deadline for all of it: what the stop gets beyond is no more than a cut takes.
+	limited, done := context.WithTimeout(ctx, p.config.Drain)
+	defer done()
+	p.finishWaiting(limited)
 	if p.succession.shared() {
 		p.edge.Leave() // who waits in the backlog is another process's
 	}
@@ -315,19 +317,16 @@ func (p *proxy) drain(ctx context.Context) error {
 
 	r := p.edge.Relay()
 	if n := r.Len(); n > 0 {
-		p.log.Info("draining", zap.Int("sessions", n), zap.Duration("deadline", p.config.Drain))
+		until, _ := limited.Deadline()
+		p.log.Info("draining", zap.Int("sessions", n), zap.Duration("deadline", max(0, time.Until(until).Round(time.Millisecond))))
 	}
-	deadline := time.NewTimer(p.config.Drain)
-	defer deadline.Stop()
 	select {
 	case <-r.Empty():
-	case <-deadline.C:
-		p.cut(r)
-	case <-ctx.Done():
+	case <-limited.Done():
 		p.cut(r)
 	}
-	stop, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer done()
+	stop, stopped := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer stopped()
 	if err := p.edge.Stop(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -335,7 +334,11 @@ func (p *proxy) drain(ctx context.Context) error {
 }
 
 func (p *proxy) cut(r *relay.Relay) {
-	p.log.Warn("closing the sessions that are left", zap.Int("sessions", r.Len()))
+	n := r.Len()
+	if n == 0 {
+		return // the last one has just ended
+	}
+	p.log.Warn("closing the sessions that are left", zap.Int("sessions", n))
 	p.announce(p.running.ends(reasonDrained))
 	r.CloseAll(1001, reasonDrained, "the proxy is going away")
 	select {

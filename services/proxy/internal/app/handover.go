@@ -27,12 +27,16 @@ type succession struct {
 	over  chan struct{} // closed when another process has taken over
 	// managed tells that the public socket is the service manager's, which keeps it.
 	managed bool
+	said    bool // to the proxy before this one, that it shall stop
 }
 
 // shared tells whether another process has the public socket, or will have it.
 func (s *succession) shared() bool {
 	return s.managed || s.offer != nil && s.offer.Held()
 }
+
+// unsaid tells whether the proxy before this one goes on as if there were no other.
+func (s *succession) unsaid() bool { return s.taken != nil && !s.said }
 
 // listener is a socket that is open already, or nil.
 func (s *succession) listener(name string) net.Listener {
@@ -63,34 +67,39 @@ func (p *proxy) takeOver(ctx context.Context, port *telemetry.Admin) error {
 }
 
 // succeed has the process before this one stop, and offers the sockets to the
-// one that will come after.
+// one that will come after. The offer comes first, because it may fail: then the
+// process before this one has heard nothing yet and goes on.
 func (p *proxy) succeed(ctx context.Context, port *telemetry.Admin) error {
 	s := &p.succession
-	port.TakeOver()
-	s.given.Close() // nothing is left of it, or the proxy before this one has the same
-	if s.path == "" {
-		return nil
-	}
-	if s.taken != nil {
-		if err := s.taken.Serving(); err != nil {
-			p.log.Warn("the proxy before this one may still accept clients", zap.Error(err))
-		} else {
-			p.log.Info("took over from the proxy before this one")
+	if s.path != "" {
+		sockets := map[string]handover.Socket{socketPublic: p.edge.Socket()}
+		if ln, ok := port.Socket().(handover.Socket); ok {
+			sockets[socketAdmin] = ln
+		}
+		var err error
+		s.offer, err = handover.Listen(ctx, s.path, sockets, func() {
+			p.log.Info("another proxy has taken over; finishing what runs", zap.Int("sessions", p.edge.Relay().Len()))
+			port.Leave()
+			p.settled.Store(new(p.edge.Leave()))
+			close(s.over)
+			p.fail(nil)
+		})
+		if err != nil {
+			return err
 		}
 	}
-	sockets := map[string]handover.Socket{socketPublic: p.edge.Socket()}
-	if ln, ok := port.Socket().(handover.Socket); ok {
-		sockets[socketAdmin] = ln
+	port.TakeOver()
+	s.given.Close() // nothing is left of it, or the proxy before this one has the same
+	if s.taken == nil {
+		return nil
 	}
-	offer, err := handover.Listen(ctx, s.path, sockets, func() {
-		p.log.Info("another proxy has taken over; finishing what runs", zap.Int("sessions", p.edge.Relay().Len()))
-		port.Leave()
-		p.settled.Store(new(p.edge.Leave()))
-		close(s.over)
-		p.fail(nil)
-	})
-	s.offer = offer
-	return err
+	s.said = true
+	if err := s.taken.Serving(); err != nil {
+		p.log.Warn("the proxy before this one may still accept clients", zap.Error(err))
+	} else {
+		p.log.Info("took over from the proxy before this one")
+	}
+	return nil
 }
 
 // withdraw runs first in a stop. Until the balancer in front knows, clients come as
@@ -117,19 +126,18 @@ func (p *proxy) forsake(context.Context) error {
 	return nil
 }
 
-// finishWaiting lets everybody whose connection is open get a session, after
-// another process has taken over the sockets.
+// finishWaiting lets everybody whose connection is open get a session until ctx ends,
+// if another process has the sockets and serves who comes.
 func (p *proxy) finishWaiting(ctx context.Context) {
+	if p.succession.unsaid() {
+		p.settled.Store(new(p.edge.Leave()))
+	}
 	settled := p.settled.Load()
 	if settled == nil {
 		return
 	}
-	deadline := time.NewTimer(p.config.Drain)
-	defer deadline.Stop()
 	select {
 	case <-*settled:
-	case <-deadline.C:
-		return
 	case <-ctx.Done():
 		return
 	}
@@ -140,7 +148,6 @@ func (p *proxy) finishWaiting(ctx context.Context) {
 	}()
 	select {
 	case <-walked:
-	case <-deadline.C:
 	case <-ctx.Done():
 	}
 }

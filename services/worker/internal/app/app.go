@@ -60,7 +60,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "pwdist-worker:", err)
 		return 2
 	}
-	defer func() { _ = log.Sync() }()
 	for _, w := range warnings {
 		log.Warn(w)
 	}
