@@ -19,7 +19,17 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 )
 
-const readHeaderTimeout = 5 * time.Second
+const (
+	readHeaderTimeout = 5 * time.Second
+	// readTimeout is for a body that never comes; what an answer takes does not count.
+	readTimeout = 10 * time.Second
+	// idleTimeout would be readTimeout otherwise, which is too short for who asks
+	// every half minute by the same connection.
+	idleTimeout = 3 * time.Minute
+	// defaultStopTime is what a request that runs may take when the process ends, which
+	// waits for nothing else then: a profile can take minutes.
+	defaultStopTime = 5 * time.Second
+)
 
 // Admin is the private HTTP port of a process: /healthz says 200 while the
 // process lives, /readyz 200 or 503 with the checks as JSON, /metrics is for
@@ -31,17 +41,20 @@ type Admin struct {
 	server *http.Server
 	ln     net.Listener
 
-	adopted bool // and not served yet
+	adopted  bool          // and not served yet
+	stopTime time.Duration // defaultStopTime but in tests
 }
 
 // NewAdmin makes the port. Its settings are those of [config.Admin]: host:port,
 // unix:///path for a socket that only this user can open, or empty for a port
 // that never listens.
 func NewAdmin(listen config.Admin, h *Health, reg *prometheus.Registry, log *zap.Logger) *Admin {
-	a := &Admin{listen: listen, log: log, mux: http.NewServeMux()}
+	a := &Admin{listen: listen, log: log, mux: http.NewServeMux(), stopTime: defaultStopTime}
 	a.server = &http.Server{
 		Handler:           guard(listen, a.mux, log),
 		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
 		ErrorLog:          zap.NewStdLog(log),
 	}
 	a.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -173,10 +186,14 @@ func (a *Admin) Addr() string {
 	return a.ln.Addr().String()
 }
 
-// Stop waits for running requests until ctx ends and then cuts them.
+// Stop waits a moment for running requests, no longer than until ctx ends, and then cuts them.
 func (a *Admin) Stop(ctx context.Context) error {
-	if err := a.server.Shutdown(ctx); err != nil {
-		return errors.Join(err, a.server.Close())
+	limited, done := context.WithTimeout(ctx, a.stopTime)
+	defer done()
+	err := a.server.Shutdown(limited)
+	if limited.Err() != nil {
+		a.log.Info("cutting what is asked of the admin port")
+		return a.server.Close()
 	}
-	return nil
+	return err
 }
