@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
@@ -76,65 +77,107 @@ func (s *Store) Record(ctx context.Context, session string) (r Record, ok bool, 
 	return got[0], true, nil
 }
 
-// Running reads at most limit of the sessions that hold a slot of the given
-// workers, the oldest first, and how many there are. Of more than limit it
-// reads those of the first workers: which ones are the oldest of all could
-// only be told by reading all.
+// Running reads at most limit of the sessions that hold a slot, the oldest
+// first, and how many there are. It reads those of the given workers, which are
+// the fleet's; of more than limit those of the first workers: which ones are the
+// oldest of all could only be told by reading all. After them come those that go
+// on though the pool has lost their worker, as their proxies know them.
 func (s *Store) Running(ctx context.Context, workers []string, limit int) (records []Record, total int, err error) {
-	loads, err := s.heldBy(ctx, workers)
+	proxies, err := s.client.Do(ctx, s.client.B().Zrange().Key(s.keys.Proxies()).Min("0").Max("-1").Build()).AsStrSlice()
+	if err != nil {
+		return nil, 0, fmt.Errorf("redis: proxies: %w", err)
+	}
+	loads, owned, err := s.counts(ctx, workers, proxies)
 	if err != nil {
 		return nil, 0, err
 	}
 	var cmds rueidis.Commands
+	held := 0
 	for i, n := range loads {
-		if n > 0 && total < limit {
+		if n > 0 && held < limit {
 			cmds = append(cmds, s.client.B().Smembers().Key(s.keys.Held(workers[i])).Build())
 		}
-		total += n
-	}
-	if len(cmds) == 0 {
-		return nil, total, nil
+		held += n
 	}
 	var ids []string
-	for _, r := range s.client.DoMulti(ctx, cmds...) {
-		held, err := r.AsStrSlice()
-		if err != nil {
-			return nil, 0, fmt.Errorf("redis: held: %w", err)
+	if len(cmds) > 0 {
+		for _, r := range s.client.DoMulti(ctx, cmds...) {
+			of, err := r.AsStrSlice()
+			if err != nil {
+				return nil, 0, fmt.Errorf("redis: held: %w", err)
+			}
+			sort.Strings(of) // any order, but always the same
+			ids = append(ids, of...)
 		}
-		sort.Strings(held) // any order, but always the same
-		ids = append(ids, held...)
+	}
+	if held < limit && owned > held {
+		if ids, err = s.withAstray(ctx, ids, proxies, limit); err != nil {
+			return nil, 0, err
+		}
 	}
 	records, err = s.records(ctx, ids[:min(limit, len(ids))])
 	if err != nil {
 		return nil, 0, err
 	}
+	records = slices.DeleteFunc(records, func(r Record) bool { return r.Phase != Assigned && r.Phase != Active }) // since the sets were read
 	sort.Slice(records, func(i, j int) bool {
 		if a, b := records[i].Queued, records[j].Queued; !a.Equal(b) {
 			return a.Before(b)
 		}
 		return records[i].Session < records[j].Session
 	})
-	return records, total, nil
+	return records, max(held, owned), nil
 }
 
-// heldBy reads how many sessions hold a slot of each worker.
-func (s *Store) heldBy(ctx context.Context, workers []string) ([]int, error) {
-	if len(workers) == 0 {
-		return nil, nil
+// counts reads how many sessions hold a slot of each worker, and how many the
+// proxies have that hold one, of whichever worker.
+func (s *Store) counts(ctx context.Context, workers, proxies []string) (loads []int, owned int, err error) {
+	cmds := make(rueidis.Commands, 0, len(workers)+len(proxies)+1)
+	for _, id := range workers {
+		cmds = append(cmds, s.client.B().Scard().Key(s.keys.Held(id)).Build())
 	}
-	cmds := make(rueidis.Commands, len(workers))
-	for i, id := range workers {
-		cmds[i] = s.client.B().Scard().Key(s.keys.Held(id)).Build()
+	cmds = append(cmds, s.client.B().Zcard().Key(s.keys.Waiting()).Build())
+	for _, id := range proxies {
+		cmds = append(cmds, s.client.B().Scard().Key(s.keys.Owned(id)).Build())
 	}
-	loads := make([]int, len(workers))
+	sizes := make([]int, len(cmds))
 	for i, r := range s.client.DoMulti(ctx, cmds...) {
 		n, err := r.AsInt64()
 		if err != nil {
-			return nil, fmt.Errorf("redis: held of %s: %w", workers[i], err)
+			return nil, 0, fmt.Errorf("redis: how many sessions there are: %w", err)
 		}
-		loads[i] = int(n)
+		sizes[i] = int(n)
 	}
-	return loads, nil
+	loads, owned = sizes[:len(workers)], -sizes[len(workers)]
+	for _, n := range sizes[len(workers)+1:] {
+		owned += n
+	}
+	return loads, owned, nil
+}
+
+// withAstray adds to the sessions that workers hold those of the proxies which no
+// worker does, until there are limit.
+func (s *Store) withAstray(ctx context.Context, ids, proxies []string, limit int) ([]string, error) {
+	waiting, err := s.client.Do(ctx, s.client.B().Zrange().Key(s.keys.Waiting()).Min("0").Max("-1").Build()).AsStrSlice()
+	if err != nil {
+		return nil, fmt.Errorf("redis: waiting: %w", err)
+	}
+	known := make(map[string]bool, len(ids)+len(waiting))
+	for _, id := range slices.Concat(ids, waiting) {
+		known[id] = true
+	}
+	for _, proxy := range proxies {
+		if len(ids) >= limit {
+			break
+		}
+		owned, err := s.client.Do(ctx, s.client.B().Smembers().Key(s.keys.Owned(proxy)).Build()).AsStrSlice()
+		if err != nil {
+			return nil, fmt.Errorf("redis: owned: %w", err)
+		}
+		sort.Strings(owned)
+		ids = append(ids, slices.DeleteFunc(owned, func(id string) bool { return known[id] })...)
+	}
+	return ids, nil
 }
 
 // Queue is one class of waiting clients.

@@ -176,7 +176,8 @@ func at(t time.Time) *time.Time {
 }
 
 // Sessions is the answer of /api/v1/sessions: what holds a slot, oldest first. Of
-// more than the limit it has those of some workers.
+// more than the limit it has those of some workers. It has what goes on with a
+// worker that the fleet has lost as well.
 type Sessions struct {
 	Total    int       `json:"total"` // of the whole pool
 	Sessions []Session `json:"sessions"`
