@@ -16,7 +16,7 @@ import (
 // each session has one assignment, one start and one end.
 func TestFiftyInARowAndTwentyAtOnce(t *testing.T) {
 	p := harness.New(t, harness.Options{
-		Proxies: 2, Workers: 2,
+		Proxies: 2, Workers: 2, Proxy: harness.Settings{"queue.wait": "5m", "queue.max_wait": "5m"},
 		Worker: harness.Settings{"slots": "5", "lifetime.sessions": "0"},
 	})
 

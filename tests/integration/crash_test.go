@@ -76,7 +76,9 @@ func TestProxyIsKilledDuringASession(t *testing.T) {
 // A proxy that is killed while its client waits leaves no ticket behind that
 // would be given a slot (I3).
 func TestProxyIsKilledWhileAClientWaits(t *testing.T) {
-	p := harness.New(t, harness.Options{Proxies: 2, Workers: 1, Worker: harness.Settings{"slots": "1"}})
+	p := harness.New(t, harness.Options{
+		Proxies: 2, Workers: 1, Common: harness.ShortLease(), Worker: harness.Settings{"slots": "1"},
+	})
 	holder, err := harness.TryConnect(t, harness.URL(p.Proxies[1], "name=holder"))
 	require.NoError(t, err)
 	raw := harness.Upgrade(t, p.Proxy().Address, "/?name=waiting", "1.65.1", nil)

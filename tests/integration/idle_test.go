@@ -21,7 +21,14 @@ func TestIdlePoolIsSilent(t *testing.T) {
 
 	// The first use of a script sends its text; after two beats all is routine.
 	watch(t, p, 2)
+	before := losses(p)
 	seen, took := watch(t, p, 4)
+	// On a machine that stood still, somebody may have lost Redis and connected anew.
+	for try := 1; try < 3 && losses(p) > before; try++ {
+		watch(t, p, 2)
+		before = losses(p)
+		seen, took = watch(t, p, 4)
+	}
 	require.Greater(t, took, 2*beat)
 
 	for _, s := range seen {
@@ -49,6 +56,16 @@ func TestIdlePoolIsSilent(t *testing.T) {
 	}
 	t.Logf("in %s: %d heartbeats, %d blocking reads, %d PINGs of three processes", took.Round(time.Millisecond),
 		sum(count(seen, "FCALL")), sum(count(seen, "XREAD")), sum(count(seen, "PING")))
+}
+
+// losses is how often the processes have said that a connection to Redis is lost.
+func losses(p *harness.Pool) (n int) {
+	for _, s := range append(p.Proxies[:2:2], p.Workers...) {
+		for _, line := range []string{"lost Redis", "cannot read the inbox", "lost the subscription"} {
+			n += strings.Count(s.Process().Output(), line)
+		}
+	}
+	return n
 }
 
 // watch records the commands until each of the three processes has sent so many

@@ -24,7 +24,7 @@ func TestAForgottenSessionEnds(t *testing.T) {
 // However busy it is, a session lasts no longer than it may.
 func TestALongSessionEnds(t *testing.T) {
 	t.Parallel()
-	p := harness.New(t, harness.Options{Workers: 1, Proxy: harness.Settings{"session.max_duration": "3s"}})
+	p := harness.New(t, harness.Options{Workers: 1, Proxy: harness.Settings{"session.max_duration": "15s"}})
 	b := harness.Connect(t, p.URL("name=long"))
 	page := b.OpenPage(t, "http://example.com/")
 	harness.Await(t, "it is ended", func() bool {

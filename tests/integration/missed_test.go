@@ -20,20 +20,22 @@ func TestSessionsOfWorkersThatAreMissed(t *testing.T) {
 	t.Parallel()
 	var link *faults.Link
 	p := harness.New(t, harness.Options{
-		Workers: 1, Proxy: harness.Settings{"relay.ping": "10s", "relay.dead": "10s"},
+		Workers: 1, Common: harness.ShortLease(), Proxy: harness.Settings{"relay.ping": "10s", "relay.dead": "10s"},
 		Via: func(redis string) string {
 			link = faults.Start(t, redis)
 			return redis
 		},
 	})
-	raw := harness.Upgrade(t, p.Proxy().Address, "/?name=frozen", "1.65.1", nil)
-	require.Equal(t, 101, raw.Answer(t).Status)
-	p.Log.AwaitSession(t, "frozen", event.SessionStarted)
-	cut := p.AddWorker(t, harness.Settings{"redis.url": "redis://" + link.Address() + "/0"})
+	cut := p.AddWorker(t, harness.Settings{"redis.url": "redis://" + link.Address() + "/0", "labels": "role=cut"})
 	cut.AwaitReady(t)
-	b := harness.Connect(t, p.URL("name=cut"))
+	b := harness.Connect(t, p.URL("name=cut&require=role%3Dcut"))
 	page := b.OpenPage(t, "http://example.com/")
 	require.Equal(t, p.WorkerID(cut), p.Log.AwaitSession(t, "cut", event.SessionStarted).Session.Worker)
+	// Last, since it answers no ping before its farewell is read. Its worker is the
+	// one without a session.
+	raw := harness.Upgrade(t, p.Proxy().Address, "/?name=frozen", "1.65.1", nil)
+	require.Equal(t, 101, raw.Answer(t).Status)
+	require.Equal(t, p.WorkerID(p.Workers[0]), p.Log.AwaitSession(t, "frozen", event.SessionStarted).Session.Worker)
 
 	require.NoError(t, link.BlackHole())
 	frozen := p.Workers[0].Process()

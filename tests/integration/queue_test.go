@@ -147,8 +147,9 @@ func TestQueueAsClientsSeeIt(t *testing.T) {
 				require.NoError(t, raw.Close())
 			},
 			"times out": func(t *testing.T, name string) {
-				_, err := harness.TryConnect(t, p.URL("name="+name), harness.ConnectOptions{Timeout: 1000})
-				require.ErrorContains(t, err, "Timeout 1000ms exceeded")
+				_, err := harness.TryConnect(t, p.URL("name="+name), harness.ConnectOptions{Timeout: 5000})
+				require.ErrorContains(t, err, "Timeout 5000ms exceeded")
+				p.Log.AwaitSession(t, name, event.SessionQueued)
 			},
 			"is killed": func(t *testing.T, name string) {
 				client := startNode(t, p.URL("name="+name))
@@ -239,7 +240,7 @@ func TestClientsWaitForABrowser(t *testing.T) {
 	t.Run("that is scaled to zero", func(t *testing.T) {
 		harness.NeedBrowser(t)
 		// From nothing, and for so long that no worker is on its way back from a reset.
-		p := harness.New(t, harness.Options{Proxy: patient, Worker: harness.Settings{"slots": "1"}})
+		p := harness.New(t, harness.Options{Common: harness.ShortLease(), Proxy: patient, Worker: harness.Settings{"slots": "1"}})
 		reset := p.Log.Await(t, "the pool begins", func(e event.Event) bool { return e.Type == event.PoolReset })
 		harness.Await(t, "the pool is a lease old", func() bool { return time.Since(reset.At) > 5*time.Second })
 		one, two := come(t, p, "one"), come(t, p, "two")

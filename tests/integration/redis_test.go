@@ -58,7 +58,7 @@ func TestRedisComesBackEmpty(t *testing.T) {
 // A Redis that does not answer for longer than any lease costs running sessions
 // nothing, and no process loses its lease by it: nobody could renew one.
 func TestRedisFreezes(t *testing.T) {
-	p := harness.New(t, harness.Options{Workers: 1})
+	p := harness.New(t, harness.Options{Workers: 1, Common: harness.ShortLease()})
 	b := harness.Connect(t, p.URL("name=running"))
 	page := b.OpenPage(t, "http://example.com/")
 	leaves := harness.Connect(t, p.URL("name=leaves"))

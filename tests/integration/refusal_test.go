@@ -16,10 +16,7 @@ import (
 // once, says why and what to do, and leaves nothing behind (I11). The worker
 // that the pool knows of is a stand-in, since nobody gets as far as to it.
 func TestRefusals(t *testing.T) {
-	p := harness.NewEmpty(t, harness.Options{
-		Common: harness.Settings{"timing.process_lease": "60s"},
-		Proxy:  harness.Settings{"queue.wait": "60s"},
-	})
+	p := harness.NewEmpty(t, harness.Options{Proxy: harness.Settings{"queue.wait": "60s"}})
 	// Before the proxy, so that this knows them when it is ready.
 	p.JoinStandIn(t, standIn("1.65.1"))
 	p.JoinStandIn(t, standIn("1.62.0"))
@@ -139,8 +136,9 @@ func TestRefusalsOfWaitingClients(t *testing.T) {
 		require.ErrorContains(t, err, "No slot became free in the time this request may wait.")
 	})
 	t.Run("a stock client that gives up leaves the queue", func(t *testing.T) {
-		_, err := harness.TryConnect(t, p.URL("name=hasty"), harness.ConnectOptions{Timeout: 500})
-		require.ErrorContains(t, err, "Timeout 500ms exceeded")
+		_, err := harness.TryConnect(t, p.URL("name=hasty"), harness.ConnectOptions{Timeout: 5000})
+		require.ErrorContains(t, err, "Timeout 5000ms exceeded")
+		p.Log.AwaitSession(t, "hasty", event.SessionQueued)
 		require.Equal(t, event.ReasonCancelled, p.Log.AwaitSession(t, "hasty", event.SessionRejected).Session.Reason)
 	})
 	t.Run("queue full, and who leaves makes room at once", func(t *testing.T) {
@@ -167,10 +165,7 @@ func TestRefusalsOfWaitingClients(t *testing.T) {
 // A worker that does not answer costs the client time; when all have been
 // tried it is told so, and nothing stays taken.
 func TestNoWorkerAnswers(t *testing.T) {
-	p := harness.New(t, harness.Options{
-		Common: harness.Settings{"timing.process_lease": "60s"},
-		Proxy:  harness.Settings{"dial.attempts": "2", "queue.wait": "2s"},
-	})
+	p := harness.New(t, harness.Options{Proxy: harness.Settings{"dial.attempts": "2", "queue.wait": "2s"}})
 	dead := standIn("1.65.1")
 	p.JoinStandIn(t, dead)
 	dead.ID += "-too"

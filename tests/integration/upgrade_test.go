@@ -31,7 +31,7 @@ func TestBalancerWithoutUpgrade(t *testing.T) {
 // What a gate says about the request it would say anywhere: no other worker is
 // tried, and none is suspect.
 func TestGateRefusesTheRequest(t *testing.T) {
-	p := harness.NewEmpty(t, harness.Options{Common: harness.Settings{"timing.process_lease": "60s"}})
+	p := harness.NewEmpty(t, harness.Options{})
 	asked := new(atomic.Int32)
 	for _, name := range []string{"", "-too"} {
 		w := standIn("1.65.1")

@@ -138,7 +138,9 @@ func denied(t *testing.T, p *harness.Pool) []string {
 // worker and of a proxy. Redis denies nobody anything.
 func TestRedisUsersAreEnoughForAPool(t *testing.T) {
 	harness.NeedBrowser(t)
-	p := harness.NewEmpty(t, harness.Options{Worker: harness.Settings{"slots": "1", "lifetime.sessions": "3"}, Supervise: true})
+	p := harness.NewEmpty(t, harness.Options{
+		Common: harness.ShortLease(), Worker: harness.Settings{"slots": "1", "lifetime.sessions": "3"}, Supervise: true,
+	})
 	url := createUsers(t, p)
 	p.AddWorker(t, harness.Settings{"redis.url": url("worker")})
 	p.AddProxy(t, harness.Settings{"redis.url": url("proxy")})

@@ -49,11 +49,15 @@ type Pool struct {
 	dir      string
 }
 
-// Quick are timings with which a test need not wait long for a lease to run
-// out, and yet a busy machine does not miss one.
+// Quick are the timings of a pool, unless a test says otherwise: it need not wait
+// long for a heartbeat, and yet a process that a busy machine holds up for a
+// while is not taken for lost.
 func Quick() Settings {
-	return Settings{"timing.heartbeat": "1s", "timing.process_lease": "4s", "timing.start_lease": "6s"}
+	return Settings{"timing.heartbeat": "1s", "timing.process_lease": "60s", "timing.start_lease": "6s"}
 }
+
+// ShortLease is for a test that waits until processes are taken for lost.
+func ShortLease() Settings { return Settings{"timing.process_lease": "4s"} }
 
 // busy is what a machine with much to do may add to what the pool promises.
 const busy = 5 * time.Second

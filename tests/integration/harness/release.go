@@ -8,6 +8,14 @@ import (
 // scripts keep other data.
 const otherRelease = "-of-another-release"
 
+// BuildAnotherRelease builds its programs, which takes a while.
+func BuildAnotherRelease(tb testing.TB) {
+	tb.Helper()
+	for _, program := range []string{"pwdist-proxy", "pwdist-worker"} {
+		Binary(tb, program+otherRelease)
+	}
+}
+
 // AddProxyOfAnotherRelease is AddProxy for a proxy that cannot share a pool
 // with the others.
 func (p *Pool) AddProxyOfAnotherRelease(tb testing.TB, more Settings) *Service {
