@@ -32,13 +32,18 @@ var notPassed = map[string]string{
 	"browser.headless": "there is no screen",
 }
 
+// fixed are those that have a value of the file's own, whatever the shell has.
+var fixed = map[string]string{
+	"redis.url": "the pool's own Redis",
+}
+
 // elsewhere are those that are set where the file does not show it.
 var elsewhere = map[string]string{
 	"admin.listen": "the worker's is in its image",
 }
 
-// Whatever a service can be told, the compose file hands on, but for what makes
-// no sense in a container.
+// Whatever a service can be told, the compose file hands on under each of its
+// names, but for what makes no sense in a container.
 func TestSettingsArePassed(t *testing.T) {
 	var file struct {
 		Services map[string]struct {
@@ -56,19 +61,23 @@ func TestSettingsArePassed(t *testing.T) {
 		require.Len(t, found, strings.Count(help, "\n      env "), "settings are missing among those found in --help")
 		for _, s := range found {
 			key, names := s[1], strings.Split(s[2], ", ")
-			passed := false
+			var passed, missing []string
 			for _, name := range names {
 				known[name] = true
-				if _, ok := file.Services[service].Environment[name]; ok {
-					passed = true
+				if handsOn(file.Services[service].Environment, name) {
+					passed = append(passed, name)
+				} else {
+					missing = append(missing, name)
 				}
 			}
 			switch {
 			case notPassed[key] != "":
-				require.False(t, passed, "%s of the %s is passed by now", key, service)
+				require.Empty(t, passed, "%s of the %s is passed by now", key, service)
 				delete(left, key)
+			case fixed[key] != "":
+				require.NotEmpty(t, passed, "%s of the %s has no value any more", key, service)
 			case elsewhere[key] == "":
-				require.True(t, passed, "deploy/compose/compose.yaml does not pass %s (%s) to the %s", key, s[2], service)
+				require.Empty(t, missing, "deploy/compose/compose.yaml does not pass %s (%s) to the %s under every name", key, s[2], service)
 			}
 		}
 		for name := range file.Services[service].Environment {
@@ -76,6 +85,20 @@ func TestSettingsArePassed(t *testing.T) {
 		}
 	}
 	require.Empty(t, left, "there are no such settings")
+}
+
+// handsOn tells whether a variable of the shell gets into a container, under its
+// own name or in the value of another.
+func handsOn(environment map[string]any, name string) bool {
+	if _, ok := environment[name]; ok {
+		return true
+	}
+	for _, value := range environment {
+		if text, ok := value.(string); ok && strings.Contains(text, "${"+name+":") {
+			return true
+		}
+	}
+	return false
 }
 
 // configured is what docker compose makes of the file, from the repository's
@@ -134,6 +157,30 @@ func TestTokensFileOfTheDocs(t *testing.T) {
 	c := configure(t, "PWDIST_TOKENS_FILE="+path)
 	require.Equal(t, filepath.Join(harness.Root(), "tokens.yaml"), c.Secrets["tokens"].File)
 	require.Contains(t, c.environment("proxy"), "PWDIST_TOKENS__FILE=/run/secrets/tokens")
+}
+
+// Each name by which the file can be given closes the pool, and so do both.
+func TestTokensFileUnderEachName(t *testing.T) {
+	const one, other = "PWDIST_TOKENS_FILE", "PWDIST_TOKENS__FILE"
+	for _, name := range []string{one, other} {
+		c := configure(t, name+"=/etc/tokens.yaml")
+		require.Equal(t, "/etc/tokens.yaml", c.Secrets["tokens"].File, name)
+		require.Contains(t, c.environment("proxy"), "PWDIST_TOKENS__FILE=/run/secrets/tokens", name)
+	}
+	require.Contains(t, configure(t).environment("proxy"), "PWDIST_TOKENS__FILE=")
+	both := configure(t, one+"=/etc/tokens.yaml", other+"=/etc/tokens.yaml").Services["proxy"].Environment["PWDIST_TOKENS__FILE"]
+	require.NotNil(t, both)
+	require.Contains(t, *both, "set one of PWDIST_TOKENS_FILE and PWDIST_TOKENS__FILE, not both")
+}
+
+// A setting with two names is the same under both.
+func TestSettingsArriveUnderEachName(t *testing.T) {
+	for variable, want := range map[string]string{
+		"MAX_CONCURRENT_SESSIONS=9": "slots: 9", "PWDIST_SLOTS=9": "slots: 9", "PWDIST_LIFETIME__SESSIONS=9": "sessions: 9",
+		"LOG_FORMAT=json": "format: json", "PWDIST_LOG__FORMAT=json": "format: json", "PWDIST_ADVERTISE=w7.internal": "advertise: w7.internal",
+	} {
+		require.Contains(t, strings.Join(strings.Fields(configure(t, variable).inForce(t, "worker")), " "), want, variable)
+	}
 }
 
 // What is set in the shell arrives, and what is empty there is the default.
