@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,8 @@ func read(t *testing.T, path string) []byte {
 }
 
 // The image that a worker stands on has the browsers of the Playwright that the
-// worker runs, in both places that name it.
+// worker runs, in both places that name it, and the README has clients installed
+// that speak with it.
 func TestWorkerStandsOnThePinnedPlaywright(t *testing.T) {
 	var manifest struct {
 		Dependencies map[string]string
@@ -35,6 +37,12 @@ func TestWorkerStandsOnThePinnedPlaywright(t *testing.T) {
 		for _, version := range found {
 			require.Equal(t, pinned, string(version[1]), file)
 		}
+	}
+	minor := regexp.MustCompile(`^\d+\.\d+`).FindString(pinned)
+	found := regexp.MustCompile(`here \*\*([0-9.]+)\*\*|playwright@([0-9.]+)|playwright==([0-9.]+)\.\*`).FindAllSubmatch(read(t, "README.md"), -1)
+	require.Len(t, found, 3, "what the README says, and has installed for Node and Python")
+	for _, version := range found {
+		require.Equal(t, minor, string(slices.Concat(version[1:]...)), "README.md: %s", version[0])
 	}
 }
 
