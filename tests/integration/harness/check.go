@@ -45,7 +45,10 @@ func (p *Pool) CheckNow(tb testing.TB) {
 // (I1), a session that was assigned and has not exactly one end (I2), a fact
 // that is told twice, a step without the one before it.
 func CheckLog(events []event.Event) []string {
-	c := logCheck{ids: map[string]bool{}, phase: map[string]event.Type{}, slots: map[string]int64{}}
+	c := logCheck{
+		ids: map[string]bool{}, phase: map[string]event.Type{}, slots: map[string]int64{},
+		joined: map[string]int{}, queued: map[string]int{},
+	}
 	for _, e := range events {
 		c.add(e)
 	}
@@ -63,6 +66,8 @@ type logCheck struct {
 	ids      map[string]bool
 	phase    map[string]event.Type // session → its last event
 	slots    map[string]int64      // also of workers that have gone
+	joined   map[string]int        // worker → its place in the log
+	queued   map[string]int        // session → where it was queued last
 }
 
 func (c *logCheck) reportf(format string, args ...any) {
@@ -86,13 +91,16 @@ func (c *logCheck) add(e event.Event) {
 	c.ids[e.ID] = true
 	c.fold.Apply(e)
 	if e.Type == event.WorkerJoined {
-		c.slots[e.Worker.ID] = e.Worker.Slots
+		c.slots[e.Worker.ID], c.joined[e.Worker.ID] = e.Worker.Slots, len(c.ids)
 	}
 	if e.Session == nil {
 		return
 	}
 	id := e.Session.ID
-	if last := c.phase[id]; !slices.Contains(before[e.Type], last) {
+	if e.Type == event.SessionQueued {
+		c.queued[id] = len(c.ids)
+	}
+	if last := c.phase[id]; !slices.Contains(before[e.Type], last) && !c.broughtBack(e, last) {
 		if last == event.SessionEnded && e.Type == event.SessionEnded {
 			c.reportf("I2: session %s ended twice", id)
 		} else {
@@ -106,6 +114,13 @@ func (c *logCheck) add(e event.Event) {
 			c.reportf("I1: worker %s has %d sessions and %d slots", w, load, c.slots[w])
 		}
 	}
+}
+
+// broughtBack tells whether a session that waits has started with its worker's
+// joining: when Redis came back empty, a proxy may queue a client again whose
+// worker has begun to serve it, before that worker has said so.
+func (c *logCheck) broughtBack(e event.Event, last event.Type) bool {
+	return e.Type == event.SessionStarted && last == event.SessionQueued && c.joined[e.Session.Worker] > c.queued[e.Session.ID]
 }
 
 // CheckPlacement goes through the log of a pool whose workers stay ready and

@@ -36,6 +36,8 @@ func TestCheckLogFindsWhatIsWrong(t *testing.T) {
 	sound := []string{"joined w1 1", "assigned a w1", "queued b", "started a w1", "ended a w1", "assigned b w1", "ended b w1", "left w1"}
 	require.Empty(t, CheckLog(story(sound...)))
 
+	require.Empty(t, CheckLog(story("queued a", "joined w1 1", "started a w1", "ended a w1")), "Redis was emptied: the worker brings back what it serves")
+
 	for name, test := range map[string]struct {
 		log  []string
 		want string
