@@ -132,6 +132,21 @@ func TestTheJudgeFinds(t *testing.T) {
 				event.Event{ID: "w", Type: event.WorkerJoined, At: at(400), Worker: &event.Worker{ID: "w", Browser: standInBrowser, Slots: 1}},
 				place(at(500), event.SessionQueued, "s4", 4), place(at(900), event.SessionAssigned, "s4", 4))
 		}, "waited beside a free slot"},
+		"a client that waits beside a worker whose lease is over": {func(j *judge) {
+			w := event.Worker{ID: "w", Browser: standInBrowser, Slots: 1}
+			j.events = append(j.events,
+				event.Event{ID: "w", Type: event.WorkerJoined, At: at(400), Worker: &w},
+				place(at(500), event.SessionQueued, "s4", 4), place(at(900), event.SessionQueued, "s5", 5),
+				event.Event{ID: "w lost", Type: event.WorkerLost, At: at(1000), Worker: &w})
+		}, ""},
+		"a client that waits beside a worker that is lost later": {func(j *judge) {
+			w := event.Worker{ID: "w", Browser: standInBrowser, Slots: 1}
+			j.events = append(j.events,
+				event.Event{ID: "w", Type: event.WorkerJoined, At: at(400), Worker: &w},
+				place(at(500), event.SessionQueued, "s4", 4), place(at(900), event.SessionQueued, "s5", 5),
+				event.Event{ID: "w suspect", Type: event.WorkerSuspect, At: at(1000), Worker: &w},
+				event.Event{ID: "w lost", Type: event.WorkerLost, At: at(1100), Worker: &w})
+		}, "waited beside a free slot"},
 		"what was before Redis came back empty": {func(j *judge) {
 			j.events = []event.Event{{Type: event.PoolReset, At: at(1000)}}
 		}, ""},

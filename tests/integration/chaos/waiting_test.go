@@ -1,14 +1,14 @@
 package chaos_test
 
 import (
+	"slices"
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
 // asleep is how long a client may wait beside a free slot by the log. One script
-// gives a slot away as it comes free, so it is no time at all; a worker whose
-// lease is over shows as ready until it is reaped.
+// gives a slot away as it comes free, so it is no time at all.
 const asleep = 300 * time.Millisecond
 
 // waiting: a freed slot goes to the client that waits longest, and nobody waits
@@ -17,7 +17,7 @@ const asleep = 300 * time.Millisecond
 func (j *judge) waiting() {
 	var pool event.State
 	var since time.Time
-	for _, e := range j.events {
+	for i, e := range j.events {
 		switch {
 		case since.IsZero():
 		case e.Type == event.PoolReset || e.Type == event.PoolResumed:
@@ -33,7 +33,7 @@ func (j *judge) waiting() {
 			}
 		}
 		pool.Apply(e)
-		if _, waits := oldest(&pool); !waits || !j.free(&pool) {
+		if _, waits := oldest(&pool); !waits || !free(&pool, j.events[i+1:]) {
 			since = time.Time{}
 		} else if since.IsZero() {
 			since = e.At
@@ -52,13 +52,20 @@ func oldest(pool *event.State) (first event.SessionInfo, some bool) {
 }
 
 // free tells whether a stand-in has a slot that anybody may have. The one with a
-// lifetime may have served it.
-func (j *judge) free(pool *event.State) bool {
+// lifetime may have served it; one that is lost next may have let its lease run
+// out long before, and nobody has reaped it.
+func free(pool *event.State, next []event.Event) bool {
 	loads := pool.Loads()
 	for id, w := range pool.Workers {
-		if w.State == event.Ready && w.Browser == standInBrowser && w.Lifetime == 0 && int64(loads[id]) < w.Slots {
+		if w.State == event.Ready && w.Browser == standInBrowser && w.Lifetime == 0 && int64(loads[id]) < w.Slots && !lostNext(id, next) {
 			return true
 		}
 	}
 	return false
+}
+
+// lostNext tells whether the next that is told of a worker is that it is lost.
+func lostNext(worker string, next []event.Event) bool {
+	i := slices.IndexFunc(next, func(e event.Event) bool { return e.Worker != nil && e.Worker.ID == worker })
+	return i >= 0 && next[i].Type == event.WorkerLost
 }
