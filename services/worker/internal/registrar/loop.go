@@ -68,6 +68,11 @@ func (r *Registrar) act() (beaten bool) {
 			beaten = true
 		case finishing:
 			err = r.callFinish()
+			r.judge(err)
+			// Where a call takes long, another session has ended by then. A heartbeat that is
+			// due must not wait for the last of them.
+			r.poke()
+			return beaten
 		case asking:
 			err = r.callRetire()
 		case leaving:

@@ -565,6 +565,30 @@ func TestAnEndIsNotTakenForAnAbsence(t *testing.T) { // I2
 	require.Empty(t, m.pool.Do("SMEMBERS", m.pool.Keys.Held(worker)))
 }
 
+// Where each call takes long, sessions end faster than it is told.
+func TestHeartbeatsDoNotWaitForTheLastEnd(t *testing.T) {
+	m := newMember(t, func(o *registrar.Options) { o.Heartbeat, o.Worker.Slots = 50*time.Millisecond, 1000 }).joined()
+	next := 0
+	end := func() {
+		next++
+		s := fmt.Sprint("s", next)
+		m.open(s)
+		m.close(s, "client_closed")
+	}
+	m.store.set(func() {
+		m.store.after = func(call string) error {
+			if call == "finish" {
+				end() // while it is away
+			}
+			return nil
+		}
+	})
+	end()
+	before := m.store.calls("heartbeat")
+	testkit.Await(t, "heartbeats go on", func() bool { return m.store.calls("heartbeat") > before+3 })
+	m.store.set(func() { m.store.after = nil })
+}
+
 // The slot of a session whose end is untold may have another one by now: an empty Redis hears of the end first.
 func TestAnEmptyRedisNeverHasMoreThanTheSlots(t *testing.T) { // I1
 	m := newMember(t, func(o *registrar.Options) { o.Heartbeat, o.Worker.Slots = time.Hour, 1 }).joined()
