@@ -35,6 +35,28 @@ func (s *Store) Fleet(ctx context.Context) (members map[string]Member, rev int64
 	return members, rev, err
 }
 
+// Faded reads the flavours whose last worker went less than a minute ago.
+func (s *Store) Faded(ctx context.Context) (map[string]Flavour, error) {
+	c := s.client
+	got := c.DoMulti(ctx, c.B().Zrange().Key(s.keys.Fading()).Min("0").Max("-1").Build(), c.B().Hgetall().Key(s.keys.Flavours()).Build())
+	fading, err := got[0].AsStrSlice()
+	if err != nil {
+		return nil, fmt.Errorf("redis: fading: %w", err)
+	}
+	facts, err := got[1].AsStrMap()
+	if err != nil {
+		return nil, fmt.Errorf("redis: flavours: %w", err)
+	}
+	faded := map[string]Flavour{}
+	for _, key := range fading {
+		var f Flavour
+		if json.Unmarshal([]byte(facts[key]), &f) == nil { // else it has been forgotten since
+			faded[key] = f
+		}
+	}
+	return faded, nil
+}
+
 // Changes returns the ids of workers that changed after the revision, and the
 // current revision. ok is false when the record does not reach back so far, or
 // the revision is of another data set: read the whole Fleet then.

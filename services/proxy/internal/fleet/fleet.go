@@ -24,6 +24,7 @@ type Source interface {
 	Fleet(ctx context.Context) (map[string]state.Member, int64, error)
 	Changes(ctx context.Context, after int64) (ids []string, rev int64, ok bool, err error)
 	Members(ctx context.Context, ids []string) (map[string]state.Member, error)
+	Faded(ctx context.Context) (map[string]state.Flavour, error)
 }
 
 // Hints tells that keys may have changed; *redisx.Watcher is one.
@@ -47,6 +48,9 @@ type Snapshot struct {
 
 	flavours map[string]state.Flavour // that there are workers of, by key
 }
+
+// none is that of before the first read.
+var none = &Snapshot{}
 
 func newSnapshot(rev int64, workers map[string]state.Member, gone map[string]Departed) *Snapshot {
 	s := &Snapshot{Rev: rev, Workers: workers, Gone: gone, flavours: map[string]state.Flavour{}}
@@ -86,7 +90,7 @@ type Fleet struct {
 func New(source Source, hints Hints, pool keys.Pool, log *zap.Logger) *Fleet {
 	f := &Fleet{source: source, hints: hints, keys: pool, log: log, now: time.Now,
 		follow: func([]string, []string) {}, nudge: make(chan struct{}, 1), ready: make(chan struct{})}
-	f.snapshot.Store(&Snapshot{})
+	f.snapshot.Store(none)
 	return f
 }
 
@@ -186,15 +190,36 @@ func (f *Fleet) refresh(ctx context.Context, all bool, hinted []string) error {
 			return f.apply(ctx, old, append(ids, hinted...), rev)
 		}
 	}
+	heard := f.heard.Load()
 	workers, rev, err := f.source.Fleet(ctx)
 	if err != nil {
 		return err
 	}
+	if old == none {
+		if old, err = f.before(ctx); err != nil {
+			return err
+		}
+	}
 	f.publish(old, workers, rev)
-	// A failover may have lost the last revisions, which will come again.
-	f.heard.Store(rev)
+	// A failover may have lost the last revisions, which will come again. What was heard
+	// meanwhile is kept.
+	f.heard.CompareAndSwap(heard, rev)
 	f.synced.Do(func() { close(f.ready) })
 	return nil
+}
+
+// before is what this proxy would remember of the fleet if it had been there: the
+// flavours of which the last worker went a moment ago are worth waiting for.
+func (f *Fleet) before(ctx context.Context) (*Snapshot, error) {
+	faded, err := f.source.Faded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{Gone: map[string]Departed{}}
+	for key, flavour := range faded {
+		s.Gone[key] = Departed{Flavour: flavour, Since: f.now()}
+	}
+	return s, nil
 }
 
 func (f *Fleet) apply(ctx context.Context, old *Snapshot, ids []string, rev int64) error {

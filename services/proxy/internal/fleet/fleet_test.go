@@ -288,6 +288,16 @@ func TestRevisionOfALostDataSetShowsInTheRead(t *testing.T) {
 	r.has("w3")
 }
 
+// A proxy that has just started knows of those as well of which the last one went before that.
+func TestGoneBeforeTheFirstRead(t *testing.T) {
+	r := start(t)
+	r.join("w1")
+	r.leave("w1")
+	r.sync()
+	flavour := redistest.Worker("w1", 2).Flavour()
+	require.Equal(t, map[string]Departed{flavour.Key(): {Flavour: flavour, Since: time.Unix(1000, 0)}}, r.Snapshot().Gone)
+}
+
 func TestGoneIsKeptForAMinute(t *testing.T) {
 	r := start(t)
 	r.join("w1")
