@@ -28,6 +28,7 @@ type Watcher struct {
 	pattern string
 	log     *zap.Logger
 	wake    chan struct{}
+	again   func()
 
 	mu      sync.Mutex
 	pending map[string]struct{}
@@ -48,16 +49,25 @@ func NewWatcher(client rueidis.Client, db int, pattern string, log *zap.Logger) 
 	}
 }
 
+// Again has f called after each new subscription but the first: the server may be
+// another one, or have come back with older data. It must come before Run, and f
+// must not block.
+func (w *Watcher) Again(f func()) { w.again = f }
+
 // Run keeps the subscription alive until ctx ends. Each new subscription asks
 // for a resync, the first included. Since a Redis that restarted may have
 // forgotten to announce changes, each turns that on again where it is allowed.
 func (w *Watcher) Run(ctx context.Context) {
 	retry := backoff{first: 100 * time.Millisecond, last: 5 * time.Second}
 	pulse := pulseOf(w.client)
-	failed := false
+	failed, first := false, true
 	for ctx.Err() == nil {
 		err := w.session(ctx, pulse, func() {
 			retry.reset()
+			if !first && w.again != nil {
+				w.again()
+			}
+			first = false
 			if failed {
 				w.log.Info("subscribed to key changes again", zap.String("pattern", w.pattern))
 			}

@@ -168,6 +168,10 @@ func (a *Admitter) current(epoch string) bool {
 	return a.epoch == "" || a.epoch == epoch
 }
 
+// Resync has the waiting clients queued again where the pool does not know them
+// any more, which a Redis may have lost that is away for a moment only.
+func (a *Admitter) Resync() { a.wakeResync() }
+
 func (a *Admitter) wakeResync() {
 	select {
 	case a.resync <- struct{}{}:

@@ -209,6 +209,7 @@ func (p *proxy) startPool(ctx context.Context) error {
 		Pollers: p.config.Relay.pollers(), Relay: ro, Listener: p.succession.listener(socketPublic), Log: p.log, Refused: func(c refusal.Code) { p.metrics.refused(c) },
 	}, p.accept)
 	p.told.Store(p.admit)
+	p.watcher.Again(p.admit.Resync)
 
 	if err := p.admit.Beat(ctx); err != nil {
 		return err
