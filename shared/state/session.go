@@ -38,6 +38,7 @@ type Standing struct {
 	Grant   Grant  // when assigned or active
 	Place   int    // when queued: place in its class, from 1
 	Waiting int    // when queued: all waiting clients of the pool
+	Placed  int    // when queued: how often it was assigned before
 	Reason  string // when ended or rejected: the reason; when refused: no_match or too_many_classes
 	Have    []Flavour
 }
@@ -86,7 +87,7 @@ func standing(session string, m Meta, r reply) Standing {
 	case Assigned, Active:
 		st.Grant = Grant{Session: session, Worker: r.at(1), Endpoint: r.at(2), Attempt: r.int(3), BrowserVersion: r.at(4), Playwright: r.at(5)}
 	case Queued:
-		st.Place, st.Waiting = r.int(1), r.int(2)
+		st.Place, st.Waiting, st.Placed = r.int(1), r.int(2), r.int(3)
 	case Refused:
 		st.Reason = r.at(1)
 		for _, text := range r.from(2) {

@@ -223,6 +223,40 @@ func TestReassignOfASessionThatRedisLost(t *testing.T) {
 	a.granted("w2", 1) // the first attempt of another data set
 }
 
+// A failover lost that a session was placed, and its attempts are counted anew.
+func TestReassignAfterAFailover(t *testing.T) {
+	again := func(p *pool) {
+		_, err := p.Acquire(p.t.Context(), state.Request{Session: "s1", Proxy: "p1", Demand: state.Demand{Browser: "chromium"}, Again: true})
+		require.NoError(p.t, err)
+	}
+	for name, c := range map[string]struct {
+		meanwhile func(p *pool)
+		late      bool // the other worker joins when the grant was given back
+	}{
+		"of which nobody has asked again":  {func(p *pool) { p.join("w2", 1) }, false},
+		"which has another worker by now":  {func(p *pool) { p.join("w2", 1); again(p) }, false},
+		"which waits, and is placed later": {again, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t)
+			p.join("w1", 1)
+			x := p.proxy("p1")
+			a := x.ask("s1", time.Minute)
+			g := a.granted("w1", 1)
+			p.lose("s1", "w1")
+			_, err := p.Leave(t.Context(), "w1", state.RetireDrain, 2, true)
+			require.NoError(t, err)
+			c.meanwhile(p)
+			a.reassign(g)
+			if c.late {
+				<-x.store.reassigned
+				p.join("w2", 1)
+			}
+			a.granted("w2", 1)
+		})
+	}
+}
+
 func TestBlameLeavesTheWorkerOut(t *testing.T) {
 	p := newPool(t)
 	p.join("w1", 1)

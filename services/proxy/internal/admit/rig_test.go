@@ -31,6 +31,8 @@ type broken struct {
 	new    bool           // what the last heartbeat was answered
 	failed map[string]int
 	slow   *slow // acquires made again
+
+	reassigned chan struct{} // one that was answered
 }
 
 // slow holds calls until they may go on.
@@ -111,6 +113,15 @@ func (b *broken) Acquire(ctx context.Context, r state.Request) (state.Standing, 
 	return b.Store.Acquire(ctx, r)
 }
 
+func (b *broken) Reassign(ctx context.Context, session, worker string, attempt int) (state.Standing, error) {
+	st, err := b.Store.Reassign(ctx, session, worker, attempt)
+	select {
+	case b.reassigned <- struct{}{}:
+	default:
+	}
+	return st, err
+}
+
 func (b *broken) Cancel(ctx context.Context, session, proxy, reason string) (state.Phase, error) {
 	if err := b.check("cancel"); err != nil {
 		return "", err
@@ -185,7 +196,7 @@ func (p *pool) proxy(id string, change ...func(*Options)) *proxy {
 	for _, f := range change {
 		f(&o)
 	}
-	x := &proxy{t: p.t, id: id, store: &broken{down: map[string]bool{}, lost: map[string]int{}, failed: map[string]int{}}}
+	x := &proxy{t: p.t, id: id, store: &broken{down: map[string]bool{}, lost: map[string]int{}, failed: map[string]int{}, reassigned: make(chan struct{}, 1)}}
 	s, err := state.New(client, p.keys, p.o, func(m state.Meta) { x.Epoch(m.Epoch) })
 	require.NoError(p.t, err)
 	x.store.Store = s
@@ -287,6 +298,17 @@ func (p *pool) forget(proxy string) {
 	ended, _, err := p.Reap(p.t.Context(), 100)
 	require.NoError(p.t, err)
 	require.Positive(p.t, ended)
+}
+
+// lose takes a session that was placed out of the data, as a failover does that
+// lost the last of it.
+func (p *pool) lose(session, worker string) {
+	p.t.Helper()
+	for _, r := range client.DoMulti(p.t.Context(),
+		client.B().Del().Key(p.keys.Session(session)).Build(), client.B().Srem().Key(p.keys.Held(worker)).Member(session).Build(),
+		client.B().Zrem().Key(p.keys.Leases()).Member(session).Build()) {
+		require.NoError(p.t, r.Error())
+	}
 }
 
 func (p *pool) wipe() {

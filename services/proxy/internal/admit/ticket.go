@@ -101,7 +101,20 @@ func (t *Ticket) reassign(ctx context.Context, g state.Grant) (state.Grant, erro
 	if err != nil {
 		return state.Grant{}, err
 	}
+	t.believe(st)
 	return t.await(ctx, st)
+}
+
+// believe takes the answer to a call that gave the last grant back, or found none.
+// Where a failover lost the last of the data, attempts are counted anew: a grant in
+// the answer, or the next one, may be called as the last one was.
+func (t *Ticket) believe(st state.Standing) {
+	switch st.Phase {
+	case state.Assigned:
+		t.epoch = ""
+	case state.Queued:
+		t.attempt = min(t.attempt, st.Placed)
+	}
 }
 
 // Blame gives back a grant whose worker could not be dialled, for a client that
@@ -135,6 +148,7 @@ func (t *Ticket) await(ctx context.Context, st state.Standing) (state.Grant, err
 			if err != nil {
 				return state.Grant{}, err
 			}
+			t.believe(st)
 			continue
 		default:
 			return state.Grant{}, t.refused(st)

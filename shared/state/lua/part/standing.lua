@@ -7,7 +7,7 @@ local function standing(S)
   elseif S.state == 'queued' then
     ticket(S)
     local rank = call('ZRANK', P .. 'queue:' .. S.class, S.id) or 0
-    return { EPOCH, REV, 'queued', int(rank + 1), int(S.waiting or call('ZCARD', P .. 'waiting')) }
+    return { EPOCH, REV, 'queued', int(rank + 1), int(S.waiting or call('ZCARD', P .. 'waiting')), S.attempt }
   end
   return { EPOCH, REV, S.state, noted(S) }
 end
