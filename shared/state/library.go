@@ -19,6 +19,7 @@ var sources embed.FS
 const (
 	flavourFadeMS = 60_000  // how long a flavour without workers is remembered
 	tombstoneMS   = 120_000 // how long a cancel waits for a late acquire
+	rejectedMS    = 30_000  // how long a refusal waits for the same call again; there can be thousands a second
 	changesKept   = 10_000  // revisions that P:changed reaches back
 	inboxMS       = 600_000 // how long an inbox is kept that nobody renews
 	// What the scripts keep is small: Redis has Lua's garbage collector walk through all of it every few hundred
@@ -104,13 +105,13 @@ func join(b *strings.Builder, file string, there map[string]bool) (string, error
 // constants renders what every script of one store shares.
 func constants(prefix, pool string, o Options) string {
 	return fmt.Sprintf(`local P, POOL, SCHEMA = '%s', '%s', '%s'
-local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, INBOX_AGE = %d, %d, %d, %d, '%d', '%d'
+local HEARTBEAT, LEASE, START_LEASE, FADE, TOMBSTONE, REJECTED_AGE, INBOX_AGE = %d, %d, %d, %d, '%d', '%d', '%d'
 local EVENTS_MAX, EVENTS_AGE, ENDED_MAX, ENDED_AGE = '%d', %d, %d, '%d'
 local MAX_CLASSES, MAX_FLAVOURS, MAX_SKIPPED, CHANGES_KEPT, CARDS_KEPT, FRESH_KEPT, HORIZON = %d, %d, %d, %d, %d, %d, %d
 local FINAL_NUMBER = '%d'
 `,
 		prefix, pool, Schema,
-		o.Heartbeat.Milliseconds(), o.ProcessLease.Milliseconds(), o.StartLease.Milliseconds(), flavourFadeMS, tombstoneMS, inboxMS,
+		o.Heartbeat.Milliseconds(), o.ProcessLease.Milliseconds(), o.StartLease.Milliseconds(), flavourFadeMS, tombstoneMS, rejectedMS, inboxMS,
 		o.EventsMaxEntries, o.EventsMaxAge.Milliseconds(), o.EndedMax, o.EndedAge.Milliseconds(),
 		o.MaxClasses, o.MaxFlavours, o.MaxSkipped, changesKept, cardsKept, freshKept, horizonMS,
 		FinalNumber)

@@ -31,6 +31,7 @@ func TestTokenLimit(t *testing.T) {
 		require.Equal(t, state.Rejected, st.Phase)
 		require.Equal(t, "token_limit", st.Reason)
 	}
+	require.LessOrEqual(t, p.dump().ttl["session:s4"], int64(30_000), "thousands may be refused in a second")
 	e := p.only(event.SessionRejected)
 	require.Equal(t, event.ReasonTokenLimit, e.Session.Reason)
 	require.Equal(t, "ci", e.Session.Token)

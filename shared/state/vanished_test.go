@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
 // A session whose record has vanished, because Redis evicted it or somebody
@@ -55,6 +56,17 @@ func TestAVanishedRecordOfARunningSessionIsWrittenAnew(t *testing.T) {
 	require.Equal(t, state.Assigned, p.acquire("s2").Phase)
 }
 
+// Nor does it count for its token for ever.
+func TestAVanishedRecordDoesNotUseUpItsToken(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 2))
+	p.ask(withToken("s1", "ci", 1, 0))
+	require.Equal(t, "token_limit", p.ask(withToken("s2", "ci", 1, 0)).Reason)
+	p.vanish("s1")
+	require.Equal(t, state.Assigned, p.ask(withToken("s3", "ci", 1, 0)).Phase)
+	require.Equal(t, "token_limit", p.ask(withToken("s4", "ci", 1, 0)).Reason)
+}
+
 // Nor does it hold up a worker that wants to go, or outlive one that is gone.
 func TestAVanishedRecordDoesNotOutliveItsWorker(t *testing.T) {
 	for name, end := range map[string]func(p *pool){
@@ -89,4 +101,33 @@ func (p *pool) vanish(session string) {
 	require.NoError(p.t, p.do("DEL", p.k.Session(session)).Error())
 	p.read()
 	p.forget()
+}
+
+// A failover lost that a session started. Its slot is nobody else's until its worker has brought it back (I1).
+func TestALostStartIsNotDispatchedOver(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 1))
+	p.types()
+	require.True(t, p.beat("w1", 2, "s1").Join)
+	require.Equal(t, state.Queued, p.acquire("s2").Phase)
+	require.Equal(t, []string{"worker.suspect w1", "session.queued s2"}, p.types())
+	p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: 3, Rejoin: true, Sessions: []state.Serving{serving("s1", 1)}})
+	require.Equal(t, []string{"worker.ready w1", "session.started s1"}, p.types())
+	p.finish("w1", "s1")
+	require.Equal(t, []string{"session.ended s1", "session.assigned s2"}, p.types())
+}
+
+// Nor is one that has ended since left to its start lease.
+func TestAnEndWhoseStartIsLostAsksForAJoin(t *testing.T) {
+	p := newPool(t)
+	p.join(worker("w1", 1))
+	p.acquire("s1") // and started, which was lost
+	p.types()
+	end := state.End{Session: "s1", Reason: "client_closed", Counts: state.Counts{BytesUp: 7}}
+	reply, err := p.Heartbeat(ctx, state.Beat{Worker: "w1", Number: 2, State: state.Ready, Missing: "worker_closed", Ended: []state.End{end}})
+	require.NoError(t, err)
+	require.True(t, reply.Join)
+	p.joinAs(state.JoinRequest{Worker: worker("w1", 1), State: state.Ready, Number: 3, Rejoin: true, Untold: []state.Untold{{Serving: serving("s1", 1), How: end}}})
+	require.Equal(t, []string{"worker.suspect w1", "worker.ready w1", "session.started s1", "session.ended s1"}, p.types())
+	require.EqualValues(t, 7, p.only(event.SessionEnded).Session.BytesUp)
 }

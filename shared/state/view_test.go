@@ -208,6 +208,8 @@ func (v *view) worker(c call, e event.Event) string {
 		return "nothing changed"
 	case was == "retiring":
 		return "retiring is for good"
+	case w.state == "suspect" && c.script == "heartbeat" && own && v.over[id]:
+		w.leased = true // its sessions were lost by a failover, and it is to bring them back
 	case w.state == "suspect" && was != "ready" || w.state == "suspect" && !(c.script == "reassign" && own) && !(c.script == "join" && !own && w.endpoint == c.endpoint):
 		return "only a failed dial, or a new boot, makes a ready worker suspect"
 	case w.state != "suspect" && !own:

@@ -17,7 +17,7 @@ var typeDocs = map[Type]string{
 	PoolReset:       "Opens a log: Redis holds a new, empty data set, because the pool is new or because Redis lost its data. What earlier events said about workers and sessions no longer holds; those that live on are told anew.",
 	PoolResumed:     "Nobody could write for a while, for instance because Redis was down. Nothing was judged lost because of that gap.",
 	WorkerJoined:    "A worker came into the pool, or came back after Redis lost its data.",
-	WorkerSuspect:   "A proxy could not reach the worker, or its next boot is taking its place. It gets no new sessions until its next heartbeat.",
+	WorkerSuspect:   "A proxy could not reach the worker, its next boot is taking its place, or it is about to tell again of sessions that a failover of Redis lost. It gets no new sessions until its next heartbeat.",
 	WorkerUnhealthy: "The worker's browser does not work at the moment. It gets no new sessions.",
 	WorkerReady:     "The worker is suspect or unhealthy no longer.",
 	WorkerRetiring:  "The worker takes no more sessions, finishes those that it has, and leaves.",

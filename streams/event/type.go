@@ -19,8 +19,9 @@ const (
 
 	// WorkerJoined brings a worker into the pool, with all that is known of it.
 	WorkerJoined Type = "worker.joined"
-	// WorkerSuspect takes a worker out of placement because a dial failed, or while
-	// its next boot takes its place.
+	// WorkerSuspect takes a worker out of placement because a dial failed, while
+	// its next boot takes its place, or until it has brought back sessions that
+	// Redis lost.
 	WorkerSuspect Type = "worker.suspect"
 	// WorkerUnhealthy takes a worker out of placement because its browser does
 	// not work at the moment.

@@ -7,7 +7,7 @@
 --       12 '1' when a proxy brings its waiting clients back after a reset: no limit, no refusal
 --       13 most sessions of the token, waiting ones included  14 most of them that wait; 0 = no limit
 -- reply {epoch, rev, 'assigned'|'active', worker, endpoint, attempt, browser version, playwright}
---       {epoch, rev, 'queued', place in its class, waiting in the pool}
+--       {epoch, rev, 'queued', place in its class, waiting in the pool, how often it was placed before}
 --       {epoch, rev, 'ended'|'rejected', reason}
 --       {epoch, rev, 'refused', code, flavour JSON of that browser ...}
 if call('EXISTS', P .. 'session:' .. ARGV[1]) == 1 then return standing(session(ARGV[1])) end
@@ -19,14 +19,15 @@ local S = { id = ARGV[1], proxy = ARGV[2], class = ARGV[3], demand = ARGV[4], br
 -- reject keeps a record, so that the same call made again is answered the same.
 local function reject(reason)
   S.state, S.rest = 'rejected', reason .. '\n'
-  record(S, TOMBSTONE)
+  record(S, REJECTED_AGE)
   session_event('session.rejected', S, 'reason', reason, 'queued_ms', '0')
   return { EPOCH, REV, 'rejected', reason }
 end
 
 local again = ARGV[12] == '1'
 local most, most_waiting = tonumber(ARGV[13]), tonumber(ARGV[14])
-if most > 0 and not again and call('ZCARD', P .. 'token:' .. S.token) >= most then return reject('token_limit') end
+local function exhausted() return call('ZCARD', P .. 'token:' .. S.token) >= most end
+if most > 0 and not again and exhausted() and (not purge(S.token) or exhausted()) then return reject('token_limit') end
 
 local list = fits(S.class, S.demand)
 local W = choose(list)

@@ -6,7 +6,7 @@
 -- ARGV  1 worker  2 number  3 state: ready|unhealthy|retiring  4 reason for sessions that are missing
 --       5 active sessions (JSON array of ids)  6 ends (as report reads them)
 -- reply {epoch, rev, 'ok', state of the worker, time in ms, sessions of the list that have ended ...}
---       {epoch, rev, 'join'} when the pool does not know it, or not all of its sessions
+--       {epoch, rev, 'join'} when the pool does not know it, or not all that it serves or has ended
 --       {epoch, rev, 'stale', last number}
 local W = worker(ARGV[1], true)
 local number = tonumber(ARGV[2])
@@ -28,11 +28,17 @@ end
 
 call('ZADD', P .. 'workers', NOW + LEASE, W.id)
 call('ZADD', P .. 'beats', number, W.id)
-report('worker', W.id, ARGV[6])
+local _, unstarted = report('worker', W.id, ARGV[6])
+lost = lost or unstarted
 for _, S in ipairs(holders(W.id, listed)) do
   if S.state == 'active' and served_since(S) < number then finish(S, ARGV[4]) end
 end
-set_state(W, ARGV[3], int(number), (ARGV[3] == 'unhealthy') and ARGV[4] or '')
+if lost and ARGV[3] == 'ready' then
+  -- The slots that it seems to have are taken. It is ready again when it has joined.
+  set_state(W, 'suspect', int(number), 'sessions_lost')
+else
+  set_state(W, ARGV[3], int(number), (ARGV[3] == 'unhealthy') and ARGV[4] or '')
+end
 dispatch(W)
 if lost then return { EPOCH, REV, 'join' } end
 return { EPOCH, REV, 'ok', W.state, TIME, unpack(ended) }

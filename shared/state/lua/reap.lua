@@ -4,7 +4,7 @@
 -- because each of them sees the connection. In batches, so that no call holds Redis for long:
 -- what is left shows as a deadline that has passed.
 -- ARGV  1 how many sessions to look at, about
--- reply {epoch, rev, ended sessions, ms until the next deadline}
+-- reply {epoch, rev, how much was done: sessions that it ended or need not end, ms until the next deadline}
 local left, count, freed = tonumber(ARGV[1]), 0, {}
 local function due(key, lease, limit)
   if not judged(lease) then return {} end
@@ -65,11 +65,10 @@ for _, id in ipairs(due(P .. 'proxies', LEASE, left)) do
   for _, sid in ipairs(call('SRANDMEMBER', owned, math.max(left, 1))) do
     local S = session(sid)
     left = left - 1
-    if not S or over(S) then
-      call('SREM', owned, sid)
-    elseif S.state == 'active' and alive(P .. 'workers', S.worker) then
+    if not S or over(S) or S.state == 'active' and alive(P .. 'workers', S.worker) then
       -- Its worker sees the connection break, and its held set still names it.
       call('SREM', owned, sid)
+      count = count + 1
     else
       lose(S, 'proxy_lost')
     end
