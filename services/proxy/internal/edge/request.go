@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -32,13 +30,9 @@ var synonyms = map[string]string{"chrome": "chromium"}
 const (
 	maxName   = 200
 	maxLabels = 16
-	maxLabel  = 100
 )
 
-var (
-	labelKey = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,63}$`)
-	version  = regexp.MustCompile(`^Playwright/(\d+)\.(\d+)`)
-)
+var version = regexp.MustCompile(`^Playwright/(\d+)\.(\d+)`)
 
 // parse reads a request for a browser.
 func parse(r *http.Request, defaultBrowser string) (Ask, error) {
@@ -140,7 +134,7 @@ func (a *Ask) parameter(key string, values []string) error {
 		}
 		a.Demand.Isolation = v
 	case "name":
-		if len(v) > maxName || !printable(v) {
+		if len(v) > maxName || !state.Printable(v) {
 			return refusal.New(refusal.BadQuery, "name takes up to %d printable characters.", maxName)
 		}
 		a.Name = v
@@ -177,8 +171,8 @@ func pairs(key string, values []string) (map[string]string, error) {
 	m := map[string]string{}
 	for _, text := range values {
 		k, v, ok := strings.Cut(text, "=")
-		if !ok || !labelKey.MatchString(k) || v == "" || len(v) > maxLabel || !printable(v) {
-			return nil, refusal.New(refusal.BadQuery, "%s takes key=value, the key of letters, digits and . _ / -, the value of up to %d characters; not %q.", key, maxLabel, clip(text))
+		if !ok || !state.ValidLabel(k, v) {
+			return nil, refusal.New(refusal.BadQuery, "%s takes %s; not %q.", key, state.LabelRule, clip(text))
 		}
 		if _, twice := m[k]; twice {
 			return nil, refusal.New(refusal.BadQuery, "%s names %q twice.", key, clip(k))
@@ -186,18 +180,6 @@ func pairs(key string, values []string) (map[string]string, error) {
 		m[k] = v
 	}
 	return m, nil
-}
-
-func printable(s string) bool {
-	if !utf8.ValidString(s) {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
 }
 
 func clip(s string) string {

@@ -182,13 +182,13 @@ func FuzzParse(f *testing.F) {
 		require.Contains(t, []string{"", "context", "browser"}, a.Demand.Isolation)
 		require.GreaterOrEqual(t, a.Wait, time.Duration(0))
 		require.LessOrEqual(t, len(a.Name), maxName)
-		require.True(t, printable(a.Name))
+		require.True(t, state.Printable(a.Name))
 		for _, m := range []map[string]string{a.Labels, a.Demand.Require} {
 			require.LessOrEqual(t, len(m), maxLabels)
 			for k, v := range m {
-				require.Regexp(t, labelKey, k)
+				require.Regexp(t, `^[A-Za-z0-9._/-]{1,63}$`, k)
 				require.NotEmpty(t, v)
-				require.True(t, printable(v))
+				require.True(t, state.Printable(v))
 			}
 		}
 	})

@@ -142,7 +142,7 @@ func validate(c *Config) error {
 	check(c.Slots >= 1, "slots must be at least 1, not %d", c.Slots)
 	check(c.Drain >= 0, "drain must not be negative, not %s", c.Drain)
 	for k, v := range c.Labels {
-		check(k != "" && len(k) <= 64 && len(v) <= 256, "labels: a name has 1 to 64 characters and a value at most 256: %q=%q", k, v)
+		check(state.ValidLabel(k, v), "labels takes %s, as clients can require it; not %q", state.LabelRule, k+"="+v)
 	}
 	check(c.Lifetime.Sessions >= 0, "lifetime.sessions must not be negative, not %d (0 = off)", c.Lifetime.Sessions)
 	check(c.Lifetime.Jitter >= 0 && c.Lifetime.Jitter <= 1, "lifetime.jitter must be from 0 to 1, not %g", c.Lifetime.Jitter)

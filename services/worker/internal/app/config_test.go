@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +51,7 @@ func TestWellKnownVariables(t *testing.T) {
 func TestWrongSettingsAreAllNamed(t *testing.T) {
 	_, _, err := load(t, nil, "--slots=0", "--browser.type=opera", "--lifetime.jitter=2", "--lifetime.sessions=-1", "--listen=nowhere",
 		"--advertise=http://x", "--pool=A B", "--drain=-1s", "--relay.stall=1ms", "--browser.start_timeout=0s", "--browser.probe_interval=1ms", "--browser.probe_timeout=0s", "--playwright.node=",
-		"--timing.heartbeat=10s", "--labels="+strings.Repeat("x", 65)+"=1", "--ended.max_entries=0", "--ended.max_age=0s")
+		"--timing.heartbeat=10s", "--labels=gpu type=a100,gpu=", "--ended.max_entries=0", "--ended.max_age=0s")
 	require.Error(t, err)
 	for _, want := range []string{
 		"slots must be at least 1, not 0",
@@ -69,7 +68,8 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 		"browser.probe_timeout must be at least 1s, not 0s",
 		"playwright.node is empty",
 		"timing.start_lease",
-		"labels: a name has 1 to 64 characters",
+		`labels takes key=value, the key of letters, digits and . _ / -, the value of up to 100 characters, as clients can require it; not "gpu type=a100"`,
+		`as clients can require it; not "gpu="`,
 		"ended.max_entries must be at least 1",
 		"ended.max_age must be at least 1s",
 	} {
