@@ -73,6 +73,7 @@ func (e *Edge) open(c *nbio.Conn) {
 			d.address, d.trusted = addressOf(host), e.o.Trusted.trustsHost(host)
 		}
 		c.SetSession(d)
+		e.unfinished.enter()
 		if e.o.opened != nil {
 			e.o.opened(c)
 		}
@@ -158,12 +159,8 @@ func (d *door) returns(err error) bool {
 	if !lives {
 		return false
 	}
-	d.edge.unfinished.enter()
 	d.edge.engine.AddConnNonTLSNonBlocking(&nbhttp.Conn{Conn: conn}, nil, func() {})
-	if !arrived { // out of descriptors
-		d.edge.unfinished.leave()
-	}
-	return arrived
+	return arrived // or there was no descriptor left
 }
 
 // Ready runs on the loop when there is something to read.

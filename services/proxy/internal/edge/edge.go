@@ -73,7 +73,8 @@ type Edge struct {
 	stopping atomic.Bool // the loop drops everything
 	buffers  sync.Pool
 	pending  *pending
-	// unfinished are the connections whose request is not complete.
+	// unfinished are the connections whose request is not complete. The engine opens each
+	// before it accepts the next one, so when accepting has stopped all are there.
 	unfinished tally
 	failures   *failures
 }
@@ -145,7 +146,6 @@ func (e *Edge) Start() error {
 	if err != nil {
 		return err
 	}
-	l.accepted = e.unfinished.enter
 	e.listener = l
 	if err := e.engine.Start(); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -69,6 +70,33 @@ func TestNoDescriptor(t *testing.T) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	_ = r.Body.Close()
 	require.Equal(t, http.StatusOK, r.StatusCode)
+}
+
+// TestNoDescriptorForTheLoop leaves one descriptor: a client is accepted, and there is none
+// for the loop to watch it by. Nobody waits for its request.
+func TestNoDescriptorForTheLoop(t *testing.T) {
+	p := serve(t)
+	p.send(upgrade("/", stock...)) // whatever is opened at the first use is open, and descriptors are asked for now and then
+	receive(t, p.upgrades)
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer func() { _ = unix.Close(client) }()
+	require.NoError(t, unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)}))
+	to := unix.SockaddrInet4{Port: portOf(t, p), Addr: [4]byte{127, 0, 0, 1}}
+	last, err := unix.Open(os.DevNull, unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	full, free := exhaust(t)
+	full()
+	defer free()
+	_ = unix.Close(last)
+	err = unix.Connect(client, &to)
+	n, ended := whole(func() (int, error) { return unix.Read(client, make([]byte, 1)) })
+	free()
+	require.NoError(t, err)
+	require.NoError(t, ended)
+	require.Zero(t, n, "it was not dropped")
+	require.Eventually(t, func() bool { return strings.Contains(p.log.String(), "AddConnNonTLSNonBlocking failed") }, patience, time.Millisecond)
+	receive(t, p.Leave())
 }
 
 // TestShedIsNotInterrupted has signals arrive while a client is told that there is no

@@ -21,11 +21,10 @@ import (
 // not go away at once, such as being out of descriptors.
 type listener struct {
 	net.Listener
-	tcp      *net.TCPListener
-	file     *os.File // the same socket, as package net lets nobody else accept
-	sockets  acceptor
-	log      *zap.Logger
-	accepted func() // is told of every connection; may be nil
+	tcp     *net.TCPListener
+	file    *os.File // the same socket, as package net lets nobody else accept
+	sockets acceptor
+	log     *zap.Logger
 
 	// limit is the number above which descriptors are the last ones.
 	limit int
@@ -123,9 +122,6 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		if err == nil {
-			if l.accepted != nil {
-				l.accepted()
-			}
 			return relay.Hide(c), nil
 		}
 		select {
