@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts Redis with the users of users.acl. Each has a password that is made up once and kept in a volume of its own, from
-# which its service reads it; Redis itself is given hashes only.
+# which its service reads it; Redis itself is given hashes only. Arguments are more of Redis' settings.
 set -eu
 umask 022
 
@@ -20,4 +20,4 @@ for user in proxy worker consumer; do
 done
 sed "$script" /etc/pwdist/users.acl | grep -v -e '^#' -e '^$' >/tmp/users.acl
 
-exec redis-server /etc/pwdist/redis.conf --aclfile /tmp/users.acl
+exec redis-server /etc/pwdist/redis.conf --aclfile /tmp/users.acl "$@"

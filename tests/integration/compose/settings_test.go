@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ import (
 
 // notPassed are the settings that the compose file does not hand on, and why.
 var notPassed = map[string]string{
-	"admin.token":      "the admin ports are on loopback and on a Unix socket; admin.yaml opens the proxy's",
+	"admin.token":      "the admin ports are on loopback and on a Unix socket; admin.yaml opens them",
 	"admin.token_file": "the same",
 	"admin.insecure":   "the same",
 	"redis.ca_file":    "the pool's Redis is in a network of its own, without TLS",
@@ -104,8 +105,13 @@ func handsOn(environment map[string]any, name string) bool {
 // configured is what docker compose makes of the file, from the repository's
 // root, with these variables.
 type configured struct {
-	Services map[string]struct{ Environment map[string]*string }
-	Secrets  map[string]struct{ File string }
+	Services map[string]struct {
+		Environment map[string]*string
+		Command     []string
+		MemLimit    string `json:"mem_limit"`
+		StopGrace   string `json:"stop_grace_period"`
+	}
+	Secrets map[string]struct{ File string }
 }
 
 func configure(t *testing.T, env ...string) configured {
@@ -171,6 +177,20 @@ func TestTokensFileUnderEachName(t *testing.T) {
 	both := configure(t, one+"=/etc/tokens.yaml", other+"=/etc/tokens.yaml").Services["proxy"].Environment["PWDIST_TOKENS__FILE"]
 	require.NotNil(t, both)
 	require.Contains(t, *both, "set one of PWDIST_TOKENS_FILE and PWDIST_TOKENS__FILE, not both")
+}
+
+// A setting that needs more of its container than that has by default.
+func TestContainersCanHaveMore(t *testing.T) {
+	const megabyte = 1 << 20
+	c := configure(t)
+	require.Contains(t, string(read(t, "deploy/compose/redis.conf")), "\nmaxmemory 384mb\n")
+	require.Equal(t, []string{"--maxmemory", "384mb"}, c.Services["redis"].Command)
+	require.Equal(t, strconv.Itoa(512*megabyte), c.Services["redis"].MemLimit)
+	c = configure(t, "REDIS_MAXMEMORY=768mb", "REDIS_MEMORY=1g", "PWDIST_STOP_GRACE=1230s")
+	require.Equal(t, []string{"--maxmemory", "768mb"}, c.Services["redis"].Command)
+	require.Equal(t, strconv.Itoa(1024*megabyte), c.Services["redis"].MemLimit)
+	require.Equal(t, "20m30s", c.Services["proxy"].StopGrace)
+	require.Equal(t, "20m30s", c.Services["worker"].StopGrace)
 }
 
 // A setting with two names is the same under both.

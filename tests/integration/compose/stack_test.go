@@ -115,7 +115,7 @@ func clean(environ []string) []string {
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
 		switch {
-		case strings.HasPrefix(name, "PWDIST_"), strings.HasPrefix(name, "COMPOSE_"), strings.HasPrefix(name, "WORKER_"),
+		case strings.HasPrefix(name, "PWDIST_"), strings.HasPrefix(name, "COMPOSE_"), strings.HasPrefix(name, "WORKER_"), strings.HasPrefix(name, "REDIS_"),
 			strings.HasPrefix(name, "MAX_"), strings.HasPrefix(name, "LOG_"):
 		case name == "BROWSER_TYPE", name == "PRIVATE_HOSTNAME", name == "QUEUE_WAIT_TIMEOUT", name == "DEFAULT_BROWSER_TYPE":
 		default:
