@@ -190,7 +190,6 @@ func (f *Fleet) refresh(ctx context.Context, all bool, hinted []string) error {
 			return f.apply(ctx, old, append(ids, hinted...), rev)
 		}
 	}
-	heard := f.heard.Load()
 	workers, rev, err := f.source.Fleet(ctx)
 	if err != nil {
 		return err
@@ -201,9 +200,8 @@ func (f *Fleet) refresh(ctx context.Context, all bool, hinted []string) error {
 		}
 	}
 	f.publish(old, workers, rev)
-	// A failover may have lost the last revisions, which will come again. What was heard
-	// meanwhile is kept.
-	f.heard.CompareAndSwap(heard, rev)
+	// A failover may have lost the last revisions, which will come again.
+	f.heard.Store(rev)
 	f.synced.Do(func() { close(f.ready) })
 	return nil
 }
