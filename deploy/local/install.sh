@@ -120,7 +120,7 @@ need_browser() {
 		if playwright_install && have_browser; then return; fi
 		playwright_says=' (which failed just now: see above, and whether this machine reaches the Internet)'
 	fi
-	lacks "a Chromium: install your system's (Debian: apt-get install chromium-headless-shell), or Google Chrome, or Playwright's" \
+	lacks "a Chromium: install your system's (Debian: apt-get install ${packages[0]}), or Google Chrome, or Playwright's" \
 		"own with 'node $playwright_dir/node_modules/playwright-core/cli.js install --with-deps $(playwright_which)'$playwright_says," \
 		"or set PWDIST_BROWSER__EXECUTABLE to one that you have"
 }
@@ -135,9 +135,10 @@ playwright_install() {
 	node "$playwright_dir/node_modules/playwright-core/cli.js" install --with-deps --no-remove --no-progress "${which[@]}" >&2
 }
 
-# How the worker spells and reads the setting: it has headless browsers unless told otherwise.
+# How the worker spells and reads the setting (parseBool in shared/config): it has headless browsers unless told otherwise.
 is_headless() {
-	case ${PWDIST_BROWSER__HEADLESS:-${HEADLESS:-true}} in 0 | [fF] | [fF]alse | FALSE) return 1 ;; esac
+	local setting=${PWDIST_BROWSER__HEADLESS:-${HEADLESS:-true}}
+	case ${setting,,} in false | no | off | 0) return 1 ;; esac
 }
 
 # What the worker accepts, in services/worker/internal/browser/find.go.

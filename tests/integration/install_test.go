@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -96,6 +97,9 @@ func TestInstallTakesTheBrowsersThatAWorkerTakes(t *testing.T) {
 		"the system's shell":             {programs: []string{"chromium-headless-shell"}, ok: true},
 		"with a window":                  {builds: []string{"chromium_headless_shell-11"}, programs: []string{"chromium-headless-shell"}, vars: []string{"HEADLESS=false"}},
 		"with a window, the whole":       {builds: []string{"chromium-11"}, vars: []string{"HEADLESS=false"}, ok: true},
+		"with a window, said otherwise":  {programs: []string{"chromium-headless-shell"}, vars: []string{"HEADLESS=off"}},
+		"with a window, by its own name": {programs: []string{"chromium-headless-shell"}, vars: []string{"PWDIST_BROWSER__HEADLESS=No", "HEADLESS=true"}},
+		"without one":                    {programs: []string{"chromium-headless-shell"}, vars: []string{"HEADLESS=ON"}, ok: true},
 		"elsewhere":                      {builds: []string{"chromium-11"}, vars: []string{"PLAYWRIGHT_BROWSERS_PATH=/nowhere"}},
 		"one that the worker checks":     {vars: []string{"PWDIST_BROWSER__EXECUTABLE=/opt/chrome"}, ok: true},
 		"a channel":                      {vars: []string{"PWDIST_BROWSER__CHANNEL=msedge"}, ok: true},
@@ -115,6 +119,7 @@ func TestInstallTakesTheBrowsersThatAWorkerTakes(t *testing.T) {
 			require.Equal(t, tt.ok, ok, said)
 			if !ok {
 				require.Contains(t, said, "a Chromium: install")
+				require.Equal(t, strings.HasPrefix(name, "with a window"), strings.Contains(said, "apt-get install chromium)"), "the shell has no window: %s", said)
 			}
 		})
 	}

@@ -93,7 +93,7 @@ func missing(o Options, pw playwright) error {
 	install := "node " + pw.cli + " install --with-deps " + o.Type
 	switch o.Type {
 	case Chromium:
-		return fmt.Errorf("found no Chromium: install one (Debian: apt-get install chromium-headless-shell; elsewhere: %s), or set browser.executable", install)
+		return fmt.Errorf("found no Chromium: install one (Debian: apt-get install %s; elsewhere: %s), or set browser.executable", systemNames(o)[0], install)
 	case Firefox:
 		return fmt.Errorf("found no Firefox: install one (%s), or set browser.executable", install)
 	}

@@ -99,7 +99,11 @@ func TestTheBestBrowserThereIs(t *testing.T) {
 		},
 		"no Chromium": {
 			options: Options{Type: Chromium, Headless: true}, system: []string{"firefox-esr"},
-			err: "found no Chromium: install one (Debian: apt-get install chromium-headless-shell",
+			err: "found no Chromium: install one (Debian: apt-get install chromium-headless-shell; elsewhere: ",
+		},
+		"no Chromium with a window": {
+			options: Options{Type: Chromium}, system: []string{"chromium-headless-shell"},
+			err: "found no Chromium: install one (Debian: apt-get install chromium; elsewhere: ",
 		},
 		"no WebKit": {
 			options: Options{Type: WebKit, Headless: true}, system: []string{"chromium"},
