@@ -58,6 +58,7 @@ test: install-test build ## run all tests, with real browsers, Redis and clients
 
 .PHONY: test-short
 test-short: ## run the tests that need no browser and little time
+	@deploy/local/install.sh redis node playwright clients-node
 	@$(call each,go test -short -count=1 -timeout 5m ./...)
 
 .PHONY: test-compose
