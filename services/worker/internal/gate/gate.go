@@ -66,6 +66,8 @@ type Gate struct {
 	proxies acquaintances
 	spare   spare
 	doubt   doubt
+	// leastSilence is the constant but in tests.
+	leastSilence time.Duration
 
 	listener net.Listener
 	tasks    sync.WaitGroup
@@ -79,7 +81,10 @@ type Gate struct {
 
 // New makes a gate that does not listen yet.
 func New(o Options, b Browser, p Pool) *Gate {
-	g := &Gate{o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{}, doubt: doubt{lasts: doubtTime}}
+	g := &Gate{
+		o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{},
+		doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence,
+	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	return g
 }

@@ -152,7 +152,7 @@ func rest(r *bufio.Reader) []byte {
 func (g *Gate) run(o *opened) {
 	log := g.o.Log.With(zap.String("session", o.session.Session))
 	log.Debug("session started", zap.Int("attempt", o.session.Attempt), zap.String("proxy", o.session.Proxy), zap.String("client", o.session.Client))
-	stop := o.relay.watchSilence(g.o.Stall)
+	stop := o.relay.watchSilence(max(g.o.Stall, g.leastSilence))
 	reason := o.relay.run()
 	stop()
 	if o.relay.guard != nil {

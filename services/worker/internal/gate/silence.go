@@ -7,6 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// leastSilence is how long a peer's machine is heard of nothing at least until it is taken for gone.
+// An idle one may be silent for 40 s, and a probe or two may be lost (see keepAlive).
+const leastSilence = time.Minute
+
 // watchSilence ends a session whose client's machine, which is the proxy's, is gone without
 // a word: for the limit it has acknowledged nothing of what it was sent, be it no more
 // than a probe of the kernel. One that only leaves no room still acknowledges, so a slow

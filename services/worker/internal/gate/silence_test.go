@@ -12,8 +12,11 @@ import (
 // The machine at the other end is gone: nothing it is sent is acknowledged. That the
 // session may be slow for much longer than this does not keep it.
 func TestAPeerWhoseMachineIsGone(t *testing.T) {
-	const stall = time.Second
+	// The kernel answers no more than two probes a second (tcp_invalid_ratelimit), so who reads nothing
+	// can be silent for more than one.
+	const stall = 2 * time.Second
 	r := newRig(t, func(o *Options) { o.Slots, o.Stall = 3, stall })
+	r.leastSilence = 0
 	slow, pouring := r.open("slow")
 	idle, idleServer := r.open("idle")
 	sent := frame(make([]byte, 16<<20), false)
@@ -33,8 +36,24 @@ func TestAPeerWhoseMachineIsGone(t *testing.T) {
 	slow.take(string(sent))
 }
 
-// deaf has the kernel drop every packet to a connection, as if its machine were gone.
-func deaf(t *testing.T, w *wire) {
+// A stall limit that is shorter than the pauses between the kernel's probes ends nobody of whom
+// a packet or two were lost.
+func TestAPeerThatIsAwayForAMoment(t *testing.T) {
+	const stall = 500 * time.Millisecond
+	r := newRig(t, func(o *Options) { o.Stall = stall })
+	client, server := r.open("there")
+	hears := deaf(t, client)
+	server.send("x")
+	<-time.After(3 * stall)
+	hears()
+	client.take("x")
+	server.send("y")
+	client.take("y") // it was not the end
+}
+
+// deaf has the kernel drop every packet to a connection, as if its machine were gone. What it
+// returns undoes that.
+func deaf(t *testing.T, w *wire) (hears func()) {
 	t.Helper()
 	raw, err := w.Conn.(interface {
 		SyscallConn() (syscall.RawConn, error)
@@ -46,4 +65,10 @@ func deaf(t *testing.T, w *wire) {
 		failed = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
 	}))
 	require.NoError(t, failed)
+	return func() {
+		require.NoError(t, raw.Control(func(fd uintptr) {
+			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		}))
+		require.NoError(t, failed)
+	}
 }
