@@ -13,7 +13,7 @@
 #   PWDIST_UP_GRACE         seconds that a part gets to stop by itself before it is killed (5)
 #   PWDIST_UP_PIDFILE_DIR   write <part>.pid files there
 #
-# Every other PWDIST_ variable goes to the services as it is.
+# Every other PWDIST_ variable goes to the services as it is, but for what is a setting of the other one only.
 set -euo pipefail
 
 die() {
@@ -25,7 +25,9 @@ die() {
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 readonly root
 readonly workers=${WORKERS:-1}
-readonly host=${PWDIST_UP_HOST:-127.0.0.1}
+listens=${PWDIST_UP_HOST:-127.0.0.1}
+[[ $listens != *:* || $listens == \[* ]] || listens="[$listens]" # an IPv6 address
+readonly listens
 readonly port=${PWDIST_UP_PORT:-8080}
 readonly admin_port=${PWDIST_UP_ADMIN_PORT:-9090}
 readonly worker_port=${PWDIST_UP_WORKER_PORT:-3131}
@@ -54,7 +56,11 @@ now_ms() { printf '%d' "$((${EPOCHREALTIME//[!0-9]/} / 1000))"; }
 # ---------------------------------------------------------------- checks before anything starts
 
 is_number() { [[ $1 =~ ^[0-9]{1,5}$ ]]; }
-is_listening() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+# An address that is not this machine's may not answer at all.
+briefly=()
+! command -v timeout >/dev/null || briefly=(timeout 2)
+# shellcheck disable=SC2016 # it is the inner shell that expands them
+is_listening() { "${briefly[@]}" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>/dev/null; }
 
 check_settings() {
 	{ is_number "$workers" && ((10#$workers >= 1)); } || die "WORKERS=$workers: give a whole number, 1 or more"
@@ -70,6 +76,13 @@ check_settings() {
 	if [[ $own_redis == yes && -n $redis_port ]]; then claim PWDIST_UP_REDIS_PORT "$redis_port"; fi
 }
 
+# The host by which this machine's clients reach the pool.
+case $listens in
+	127.0.0.1 | localhost | 0.0.0.0 | '[::]') endpoint=localhost ;;
+	*) endpoint=$listens ;;
+esac
+readonly endpoint
+
 # claim VARIABLE BASE [OFFSET]: fails with one line unless the port is free and nobody else of ours wants it.
 declare -A claimed=()
 claim() {
@@ -80,10 +93,16 @@ claim() {
 	[[ -z ${claimed[$wanted]:-} ]] ||
 		die "port $wanted is wanted twice, by ${claimed[$wanted]} and $variable: set one of them to another port"
 	claimed[$wanted]=$variable
-	# A server on ::1 alone would not be in the way of ours, but it would answer for localhost in its place.
-	if is_listening 127.0.0.1 "$wanted" || { [[ $variable == PWDIST_UP_PORT ]] && is_listening ::1 "$wanted"; }; then
-		die "port $wanted is in use: set $variable to a free one, for example $variable=$((wanted + 1000))"
+	local address addresses=(127.0.0.1)
+	if [[ $variable == PWDIST_UP_PORT ]]; then
+		addresses=("${endpoint//[][]/}")
+		# A server on ::1 alone would not be in the way of ours, but it would answer for localhost in its place.
+		[[ $endpoint != localhost ]] || addresses=(127.0.0.1 ::1)
 	fi
+	for address in "${addresses[@]}"; do
+		! is_listening "$address" "$wanted" ||
+			die "port $wanted is in use: set $variable to a free one, for example $variable=$((wanted + 1000))"
+	done
 }
 
 # Below the range that the system gives to outgoing connections, so that a restart of Redis finds its port free.
@@ -114,10 +133,28 @@ check_config() {
 
 # ---------------------------------------------------------------- the parts
 
-# describe PART: sets cmd, the command that runs it, and vars, the environment it gets on top of the user's.
+# settings PROGRAM: the variables that are its settings.
+settings() { "$root/bin/pwdist-$1" --help | sed -n 's/^      env \([A-Z0-9_, ]*\).*/\1/p' | tr -d ' ' | tr ',' '\n'; }
+
+# Each service warns of a variable that it does not know, which those are that the user means for the other one.
+declare -A foreign=()
+tell_apart() {
+	local name known_to
+	declare -A known_to=()
+	for name in $(settings proxy); do known_to[$name]+=proxy; done
+	for name in $(settings worker); do known_to[$name]+=worker; done
+	for name in "${!PWDIST_@}"; do
+		case ${known_to[$name]:-} in
+			proxy) foreign[worker]+=" -u $name" ;;
+			worker) foreign[proxy]+=" -u $name" ;;
+		esac
+	done
+}
+
+# describe PART: sets cmd, the command that runs it, and vars, what `env` makes of the user's environment for it.
 describe() {
 	local part=$1 i
-	vars=()
+	read -r -a vars <<<"${foreign[${part%%[0-9]*}]:-}" || true
 	[[ $own_redis == no ]] || vars+=("PWDIST_REDIS__URL=redis://127.0.0.1:$redis_port")
 	case $part in
 		redis)
@@ -125,7 +162,7 @@ describe() {
 			cmd=(redis-server "$root/deploy/local/redis.conf" --port "$redis_port" --dir "$run/redis")
 			;;
 		proxy)
-			vars+=("PWDIST_LISTEN=$host:$port" "PWDIST_ADMIN__LISTEN=127.0.0.1:$admin_port")
+			vars+=("PWDIST_LISTEN=$listens:$port" "PWDIST_ADMIN__LISTEN=127.0.0.1:$admin_port")
 			cmd=("$root/bin/pwdist-proxy")
 			;;
 		worker*)
@@ -297,7 +334,7 @@ announce() {
 	[[ $own_redis == no ]] || tail+=" --redis redis://127.0.0.1:$redis_port"
 	[[ -z ${PWDIST_POOL:-} ]] || tail+=" --pool $PWDIST_POOL"
 	slots=$(worker_slots)
-	printf '\nplaywright-distributed serves at ws://localhost:%s\n' "$port"
+	printf '\nplaywright-distributed serves at ws://%s:%s\n' "$endpoint" "$port"
 	[[ -z $slots ]] || printf '  sessions at once   %d (workers: %d, slots of each: %d)\n' $((workers * slots)) "$workers" "$slots"
 	printf '  metrics            http://127.0.0.1:%s/metrics\n' "$admin_port"
 	printf '  watch sessions     %s\n' "$tail"
@@ -382,6 +419,7 @@ fi
 run=$(mktemp -d "${TMPDIR:-/tmp}/pwdist-up.XXXXXX")
 readonly run mark=PLAYWRIGHT_DISTRIBUTED_UP
 trap clean_up EXIT
+tell_apart
 check_config
 
 # Should this script be killed with SIGKILL, the kernel ends its children, where it can.

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,7 +23,8 @@ func TestMakeUp(t *testing.T) {
 	pages := harness.StartPages(t)
 	port := harness.Port(t)
 	pids := t.TempDir()
-	up := makeUp(t, port, pids, "PWDIST_BROWSER__ARGS="+harness.List(pages.BrowserArgs()...))
+	// What is a setting of one service only is no mistake.
+	up := makeUp(t, port, pids, "PWDIST_BROWSER__ARGS="+harness.List(pages.BrowserArgs()...), "PWDIST_QUEUE__WAIT=60s", "PWDIST_SLOTTS=4")
 	harness.AwaitWithin(t, 4*harness.Patience, "make up says where the pool serves", func() bool {
 		return strings.Contains(up.Output(), fmt.Sprintf("playwright-distributed serves at ws://localhost:%d\n", port)) || !up.Running()
 	})
@@ -35,6 +37,8 @@ func TestMakeUp(t *testing.T) {
 		require.Equal(t, harness.ExampleTitle, title, when)
 	}
 	served("at first")
+	require.Contains(t, up.Output(), "PWDIST_SLOTTS is not a setting")
+	require.Equal(t, 2, strings.Count(up.Output(), "is not a setting"), "each service knows neither that one nor the other's")
 
 	for _, part := range []string{"worker1", "proxy", "redis"} {
 		b := harness.Connect(t, url)
@@ -60,12 +64,7 @@ func TestMakeUp(t *testing.T) {
 
 	family := up.Descendants()
 	require.NotEmpty(t, family)
-	up.SignalGroup(t, syscall.SIGINT)
-	select {
-	case <-up.Done():
-	case <-time.After(harness.Patience):
-		t.Fatal("make up does not end after SIGINT")
-	}
+	interrupt(t, up)
 	harness.Await(t, "all its processes are gone", func() bool {
 		for _, member := range family {
 			if member.Alive() {
@@ -77,6 +76,49 @@ func TestMakeUp(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(pids, "*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// At another address than localhost it names that one, and looks there for who
+// serves at its port already.
+func TestMakeUpElsewhere(t *testing.T) {
+	harness.NeedBrowser(t)
+	const host = "127.0.0.2"
+	port := harness.Port(t)
+	l, err := net.Listen("tcp", net.JoinHostPort(host, itoa(port)))
+	require.NoError(t, err)
+	up := makeUp(t, port, t.TempDir(), "PWDIST_UP_HOST="+host)
+	select {
+	case <-up.Done():
+	case <-time.After(4 * harness.Patience):
+		t.Fatal("make up does not see that its port is taken")
+	}
+	require.Contains(t, up.Output(), fmt.Sprintf("up: port %d is in use: set PWDIST_UP_PORT", port))
+	require.NoError(t, l.Close())
+
+	l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", itoa(port)))
+	require.NoError(t, err)
+	defer l.Close()
+	up = makeUp(t, port, t.TempDir(), "PWDIST_UP_HOST="+host)
+	url := fmt.Sprintf("ws://%s:%d", host, port)
+	harness.AwaitWithin(t, 4*harness.Patience, "make up says where the pool serves", func() bool {
+		return strings.Contains(up.Output(), "playwright-distributed serves at "+url+"\n") || !up.Running()
+	})
+	require.True(t, up.Running())
+	b, err := harness.TryConnect(t, url)
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+	interrupt(t, up)
+}
+
+// interrupt is a Ctrl-C.
+func interrupt(t *testing.T, up *harness.Process) {
+	t.Helper()
+	up.SignalGroup(t, syscall.SIGINT)
+	select {
+	case <-up.Done():
+	case <-time.After(harness.Patience):
+		t.Fatal("make up does not end after SIGINT")
+	}
 }
 
 // makeUp starts a pool at a port. Its other ports are free ones.
