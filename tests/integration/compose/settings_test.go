@@ -114,12 +114,17 @@ type configured struct {
 	Secrets map[string]struct{ File string }
 }
 
-func configure(t *testing.T, env ...string) configured {
+func needCompose(t *testing.T) {
 	t.Helper()
 	if exec.Command("docker", "compose", "version").Run() != nil {
 		require.Empty(t, os.Getenv("PWDIST_TEST_COMPOSE"), "docker compose version does not work")
 		t.Skip("needs docker compose, but no engine")
 	}
+}
+
+func configure(t *testing.T, env ...string) configured {
+	t.Helper()
+	needCompose(t)
 	cmd := exec.Command("docker", "compose", "config", "--format", "json")
 	cmd.Dir, cmd.Env = harness.Root(), append(clean(os.Environ()), env...)
 	text, err := output(cmd)
@@ -177,6 +182,36 @@ func TestTokensFileUnderEachName(t *testing.T) {
 	both := configure(t, one+"=/etc/tokens.yaml", other+"=/etc/tokens.yaml").Services["proxy"].Environment["PWDIST_TOKENS__FILE"]
 	require.NotNil(t, both)
 	require.Contains(t, *both, "set one of PWDIST_TOKENS_FILE and PWDIST_TOKENS__FILE, not both")
+}
+
+// Of a .env in the root plain docker compose knows by itself, and the forms that
+// name a file when they are told.
+func TestEnvFileOfTheRoot(t *testing.T) {
+	needCompose(t)
+	admin := regexp.MustCompile(`(?m)^docker compose (-f \S+ -f \S+admin\.yaml) up -d`).FindSubmatch(read(t, "README.md"))
+	require.NotNil(t, admin)
+	const file = "--env-file .env"
+	for _, path := range []string{"README.md", "deploy/compose/admin.yaml"} {
+		require.Contains(t, string(read(t, path)), file)
+	}
+	dir := t.TempDir()
+	for _, path := range []string{
+		"compose.yaml", "deploy/compose/compose.yaml", "deploy/compose/admin.yaml", "deploy/compose/include.env", "deploy/compose/seccomp.json",
+	} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, path), read(t, path), 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".env"), []byte("PWDIST_POOL=ours\nPWDIST_ADMIN_TOKEN_FILE=/etc/hostname\n"), 0o600))
+	for form, want := range map[string]bool{
+		"": true, file + " " + string(admin[1]): true, file + " -f deploy/compose/compose.yaml": true, file + " --project-directory deploy/compose": true,
+		"-f deploy/compose/compose.yaml": false, "--project-directory deploy/compose": false,
+	} {
+		cmd := exec.Command("docker", append(append([]string{"compose"}, strings.Fields(form)...), "config")...)
+		cmd.Dir, cmd.Env = dir, clean(os.Environ())
+		text, err := output(cmd)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.Contains(text, "PWDIST_POOL: ours"), "docker compose %s config", form)
+	}
 }
 
 // A setting that needs more of its container than that has by default.
