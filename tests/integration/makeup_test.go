@@ -99,7 +99,7 @@ func TestMakeUpElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	up = makeUp(t, port, t.TempDir(), "PWDIST_UP_HOST="+host)
-	url := fmt.Sprintf("ws://%s:%d", host, port)
+	url := "ws://" + net.JoinHostPort(host, itoa(port))
 	harness.AwaitWithin(t, 4*harness.Patience, "make up says where the pool serves", func() bool {
 		return strings.Contains(up.Output(), "playwright-distributed serves at "+url+"\n") || !up.Running()
 	})
