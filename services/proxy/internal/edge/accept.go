@@ -35,9 +35,17 @@ func inherit(ln *net.TCPListener) error {
 		} {
 			failed = errors.Join(failed, os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), o[0], o[1], o[2])))
 		}
+		failed = errors.Join(failed, os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(int(fd), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &blocked)))
 	})
 	return errors.Join(err, failed)
 }
+
+// blocked is how long accepting waits in the kernel where it should not wait at all: a service
+// manager whose socket it is can make that block for all who have it, as systemd does whenever it
+// starts one of them. Nothing else would end that wait but the next client, and closing waits
+// for it. (Go's own sockets are of MPTCP, which does not know the limit; but they are nobody
+// else's.) Connections inherit it, and nothing is read from them in a way that it is for.
+var blocked = unix.NsecToTimeval((100 * time.Millisecond).Nanoseconds())
 
 // acceptor takes connections without the runtime's poller, which would watch
 // each for no longer than until nbio does. It is for one goroutine.

@@ -73,3 +73,28 @@ func TestClientsAreProbedOneByOne(t *testing.T) {
 	}
 	require.Greater(t, len(times), 5)
 }
+
+// A service manager may make its socket block. Clients are served as ever, and accepting still
+// ends at once.
+func TestASocketThatBlocks(t *testing.T) {
+	for name, end := range map[string]func(*port){
+		"leave": func(p *port) { receive(t, p.Leave()) },
+		"drain": func(p *port) { p.Drain() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lc net.ListenConfig
+			lc.SetMultipathTCP(false)
+			ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			p := serve(t, func(o *Options) { o.Listener = ln })
+			require.NoError(t, p.listener.sockets.raw.Control(func(fd uintptr) { require.NoError(t, unix.SetNonblock(int(fd), false)) }))
+			for range 3 {
+				p.send(upgrade("/", stock...))
+				receive(t, p.upgrades)
+			}
+			ended := make(chan struct{})
+			go func() { end(p); close(ended) }()
+			receive(t, ended)
+		})
+	}
+}
