@@ -17,9 +17,7 @@ redis.call('DEL', P .. 'session:' .. id)
 redis.call('ZREM', P .. 'waiting', id)
 redis.call('ZREM', P .. 'queue:' .. class, id)
 for _, e in ipairs(redis.call('XRANGE', P .. 'events', '-', '+')) do
-  for i = 1, #e[2], 2 do
-    if e[2][i] == 'session' and e[2][i + 1] == id then redis.call('XDEL', P .. 'events', e[1]) end
-  end
+  local _ = string.find(table.concat(e[2], ' '), 'session ' .. id, 1, true) and redis.call('XDEL', P .. 'events', e[1])
 end
 return class`
 
