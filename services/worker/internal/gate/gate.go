@@ -66,8 +66,8 @@ type Gate struct {
 	proxies acquaintances
 	spare   spare
 	doubt   doubt
-	// leastSilence is the constant but in tests.
-	leastSilence time.Duration
+	// leastSilence and full are the constants but in tests.
+	leastSilence, full time.Duration
 
 	listener net.Listener
 	tasks    sync.WaitGroup
@@ -83,7 +83,7 @@ type Gate struct {
 func New(o Options, b Browser, p Pool) *Gate {
 	g := &Gate{
 		o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{},
-		doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence,
+		doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience,
 	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	return g
@@ -206,7 +206,7 @@ func (g *Gate) takeSlot() bool {
 		return true
 	default:
 	}
-	timer := time.NewTimer(fullPatience)
+	timer := time.NewTimer(g.full)
 	defer timer.Stop()
 	select {
 	case g.slots <- struct{}{}:

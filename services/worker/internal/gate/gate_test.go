@@ -379,6 +379,7 @@ func TestNeverMoreSessionsThanSlots(t *testing.T) { // I1
 // it is free, as long as an end may take whose client hears nothing.
 func TestASlotIsGivenOnlyWhenItIsFree(t *testing.T) { // I1
 	r := newRig(t, func(o *Options) { o.Slots = 1 })
+	r.full = patience
 	_, server := r.open("one")
 	server.send("\x82\x05half") // no close frame may stand here
 	r.end("one", Ending{Reason: "proxy_lost", Text: "over"})

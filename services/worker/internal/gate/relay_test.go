@@ -361,7 +361,7 @@ func TestAReaderThatStallsOverAFewBytesIsCut(t *testing.T) { // I8
 // Between a slow client and the gate is a proxy, which reads nothing at all for longer
 // than the stall limit, and then goes on.
 func TestAProxyThatReadsInBurstsIsNotCut(t *testing.T) { // I8
-	const stall = 200 * time.Millisecond
+	const stall = 500 * time.Millisecond
 	r := newRig(t, func(o *Options) { o.Stall = stall })
 	client, server := r.open("s")
 	sent := frame(make([]byte, 24<<20), false)

@@ -181,7 +181,7 @@ func (p *Pool) Do(args ...string) []string {
 }
 
 // Events are the log from its beginning, one line each: type, session or
-// worker, and reason.
+// worker, and reason. That a busy machine stood still for a moment is left out.
 func (p *Pool) Events() []string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
@@ -193,6 +193,9 @@ func (p *Pool) Events() []string {
 	var lines []string
 	for _, e := range entries {
 		f := e.FieldValues
+		if f["type"] == "pool.resumed" {
+			continue
+		}
 		lines = append(lines, strings.Join(strings.Fields(f["type"]+" "+f["session"]+" "+f["reason"]), " "))
 	}
 	return lines
