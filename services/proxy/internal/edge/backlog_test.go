@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/lesismal/nbio"
 	"github.com/stretchr/testify/require"
@@ -18,12 +19,15 @@ func held(t *testing.T) (p *port, clients []*net.TCPConn, proceed func()) {
 	p = serve(t, func(o *Options) {
 		o.opened = func(*nbio.Conn) { met <- struct{}{}; <-gate }
 	})
-	_ = p.dial()
+	first := p.dial()
 	receive(t, met)
 	for range 20 {
 		clients = append(clients, p.send(upgrade("/", stock...)))
 	}
-	return p, clients, func() { close(gate) }
+	return p, clients, func() {
+		_ = first.Close() // it would be waited for, as it has asked nothing
+		close(gate)
+	}
 }
 
 // Clients that the kernel has connected and nobody has accepted are told of the end.
@@ -33,6 +37,7 @@ func TestDrainAnswersTheBacklog(t *testing.T) {
 	drained := make(chan struct{})
 	go func() { p.Drain(); close(drained) }()
 	receive(t, p.listener.ending)
+	p.listener.until = time.Now().Add(patience) // nobody looks at it before they proceed
 	proceed()
 	receive(t, drained)
 	_, err := net.Dial("tcp", p.Addr().String())

@@ -226,7 +226,7 @@ func TestPipelined(t *testing.T) {
 // TestSlow closes connections whose request does not come, and tells those that have
 // begun one.
 func TestSlow(t *testing.T) {
-	p := serve(t, func(o *Options) { o.HeaderTimeout = 50 * time.Millisecond })
+	p := serve(t, func(o *Options) { o.HeaderTimeout = 500 * time.Millisecond })
 	for _, sent := range []string{"", "G", "GET / HTTP/1.1\r\nHost: po", "GET /\r\n\r\n", "GET / HTTP/1.1\nHost: pool\n\n"} {
 		c := p.send(sent)
 		if sent == "" {
@@ -243,13 +243,13 @@ func TestSlow(t *testing.T) {
 // TestWaits keeps a client that waits for longer than its request might take,
 // and tells when it leaves.
 func TestWaits(t *testing.T) {
-	p := serve(t, func(o *Options) { o.HeaderTimeout = 50 * time.Millisecond })
+	p := serve(t, func(o *Options) { o.HeaderTimeout = 500 * time.Millisecond })
 	c := p.send(upgrade("/", stock...))
 	left := leaves(receive(t, p.upgrades))
 	select {
 	case <-left:
 		t.Fatal("it was closed")
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(time.Second):
 	}
 	_ = c.Close()
 	receive(t, left)

@@ -88,7 +88,7 @@ func fillAcknowledged(t *testing.T, s *session, c *net.TCPConn) []byte {
 // TestHalfClose goes on towards the side that has sent its FIN, slowly.
 func TestHalfClose(t *testing.T) {
 	sides(t, func(t *testing.T, from, to func(*session) *net.TCPConn) {
-		g := newRig(t, func(o *relay.Options) { o.Linger = 600 * time.Millisecond })
+		g := newRig(t, func(o *relay.Options) { o.Linger = 2 * time.Second })
 		s := g.session()
 		answer := noise(3, 6<<20)
 		write(t, from(s), []byte("last words"))
@@ -97,7 +97,7 @@ func TestHalfClose(t *testing.T) {
 		go func() {
 			for i := 0; i < len(answer); i += 1 << 20 {
 				_, _ = to(s).Write(answer[i : i+1<<20])
-				<-time.After(150 * time.Millisecond) // together longer than the linger time
+				<-time.After(400 * time.Millisecond) // together longer than the linger time
 			}
 			_ = to(s).Close()
 		}()

@@ -171,7 +171,7 @@ func TestAnswersInAdvance(t *testing.T) {
 func outlived(t *testing.T, s *session, dead time.Duration) {
 	t.Helper()
 	enough := s.Looks() + s.LooksDuring(dead)*5/4
-	require.Eventually(t, func() bool { return s.Looks() >= enough || s.ends.Load() > 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Looks() >= enough || s.ends.Load() > 0 }, 3*patience, time.Millisecond)
 }
 
 // TestI8NotDead leaves a side to the stall limit that takes nothing and says

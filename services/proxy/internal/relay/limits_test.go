@@ -15,7 +15,7 @@ import (
 // A client that sends nothing is idle, whatever its worker says, and although it answers
 // the relay's pings. One that sends something now and then is not.
 func TestIdleSessionsEnd(t *testing.T) {
-	const idle = 2 * time.Second
+	const idle = 6 * time.Second
 	g := newRig(t, func(o *relay.Options) {
 		often(o)
 		o.Idle, o.Linger = idle, 300*time.Millisecond
@@ -23,9 +23,9 @@ func TestIdleSessionsEnd(t *testing.T) {
 	silent, busy := g.session(), g.session()
 	for _, s := range []*session{silent, busy} {
 		go answers(s.client, true, func(byte, []byte) {})
-		defer chat(s.worker, false, idle/50)()
+		defer chat(s.worker, false, idle/100)()
 	}
-	stop := chat(busy.client, true, idle/50)
+	stop := chat(busy.client, true, idle/100)
 	require.Equal(t, relay.ReasonIdle, silent.ended().Reason)
 	require.Zero(t, busy.ends.Load())
 	stop()
