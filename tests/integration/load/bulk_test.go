@@ -55,7 +55,7 @@ func bulk(tb testing.TB, targets []target, open func(target) []*ws.Conn, name, t
 	}
 }
 
-// transfer moves bytes on all connections for a while; it is over when the last
+// transfer moves bytes on all connections for a while, and at least some; it is over when the last
 // byte has arrived.
 func transfer(tb testing.TB, conns []*ws.Conn, during time.Duration, run func(*ws.Conn, time.Time) (int, error)) (n float64, took time.Duration) {
 	tb.Helper()
@@ -82,8 +82,9 @@ func download(c *ws.Conn, end time.Time) (n int, err error) {
 	ask := ws.AppendMasked(nil, ws.Text, fmt.Appendf(nil, "send %d %d", batch, bulkSize))
 	scratch := make([]byte, 256<<10)
 	due := 0
-	for due > 0 || time.Now().Before(end) {
-		if due <= batch && time.Now().Before(end) {
+	more := func() bool { return n+due == 0 || time.Now().Before(end) }
+	for due > 0 || more() {
+		if due <= batch && more() {
 			if _, err := c.Write(ask); err != nil {
 				return n, err
 			}
@@ -116,7 +117,7 @@ func upload(c *ws.Conn, end time.Time) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for time.Now().Before(end) {
+	for n == 0 || time.Now().Before(end) {
 		if _, err := c.Write(bulkMessage()); err != nil {
 			return n, err
 		}

@@ -34,7 +34,7 @@ func (h held) err() error {
 }
 
 // hold keeps sessions open for a while, sends a message on each once in every
-// gap, and looks whether it comes back as it was. Then it closes them.
+// gap and at least once, and looks whether it comes back as it was. Then it closes them.
 func hold(tb testing.TB, conns []*ws.Conn, during, gap time.Duration) held {
 	tb.Helper()
 	payload := bytes.Repeat([]byte("held"), smallSize/4)
@@ -64,12 +64,16 @@ func hold(tb testing.TB, conns []*ws.Conn, during, gap time.Duration) held {
 			mine := (len(conns) - w + walkers - 1) / walkers
 			tick := time.NewTicker(gap / time.Duration(mine))
 			defer tick.Stop()
-			for i := w; ; i += walkers {
+			var over <-chan struct{} // when each has had one
+			for i, n := w, 0; ; i, n = i+walkers, n+1 {
 				if i >= len(conns) {
 					i = w
 				}
+				if n == mine {
+					over = ctx.Done()
+				}
 				select {
-				case <-ctx.Done():
+				case <-over:
 					return
 				case <-tick.C:
 				}
