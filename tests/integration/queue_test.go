@@ -88,8 +88,8 @@ func TestQueueAsClientsSeeIt(t *testing.T) {
 		require.Equal(t, "wait_timeout", got.Code())
 		retryAfter(t, got)
 		tellsPlace(t, got.Body, 700*time.Millisecond)
-		require.Len(t, p.Snapshot(t).Waiting, 2, "its place is given up before it is told")
 		p.Log.AwaitSession(t, "raw", event.SessionRejected)
+		require.Len(t, p.Snapshot(t).Waiting, 2, "its place is given up")
 
 		_, err := harness.TryConnect(t, p.URL("name=stock&timeout=700ms"))
 		require.ErrorContains(t, err, "503")
