@@ -197,7 +197,8 @@ func (p *proxy) startPool(ctx context.Context) error {
 		Absent: func(d state.Demand) string { return p.fleet.Snapshot().Absent(d) },
 	})
 	ro := relay.DefaultOptions()
-	ro.Stall, ro.Ping, ro.Dead, ro.Pipes = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead, p.places.pipes
+	ro.Stall, ro.Ping, ro.Dead = p.config.Relay.Stall, p.config.Relay.Ping, p.config.Relay.Dead
+	ro.Pipes, ro.Rooms = p.places.pipes, p.places.rooms
 	ro.Idle, ro.Longest, ro.Foretell = p.config.Session.Idle, p.config.Session.MaxDuration, p.foretell
 	trusted, err := edge.ParseTrusted(p.config.TrustedProxies)
 	if err != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,10 @@ import (
 func TestPlaces(t *testing.T) {
 	p := newPlaces(zaptest.NewLogger(t))
 	require.Positive(t, p.limit)
+	var files syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
+	require.Positive(t, p.rooms)
+	require.Less(t, p.limit*perSession+2*int64(p.pipes+p.rooms)+spared, int64(min(files.Cur, 1<<31)), "nothing is left for who has no session yet")
 	const limit = 5
 	p.limit = limit
 	var inside, refused atomic.Int64

@@ -183,3 +183,10 @@ func (s *Session) PingUnblocked(from int) {
 	d.sendPing()
 	d.run()
 }
+
+// Roomless is how many directions wait for room without a descriptor.
+func (r *Relay) Roomless() int {
+	r.rooms.mu.Lock()
+	defer r.rooms.mu.Unlock()
+	return len(r.rooms.waiting)
+}

@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -148,31 +147,6 @@ func (l *leg) write(p []byte, more bool) (int, outcome) {
 
 // push sends what the kernel keeps for what more should have followed.
 func (l *leg) push() { _ = nowait.Set(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
-
-// room calls back when the connection can take something again, or never will.
-// Closing what it returns ends the wait.
-//
-// nbio tells of room only to its own queue of unsent bytes, which is lost when
-// the peer resets. The runtime's poller costs a goroutine and a descriptor, for
-// as long as a reader is slow.
-func (l *leg) room(then func()) (*os.File, error) {
-	fd, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "")
-	raw, err := f.SyscallConn()
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	go func() {
-		_ = raw.Write(func(p uintptr) bool { return nowait.Poll(int(p), unix.POLLOUT) })
-		_ = f.Close()
-		then()
-	}()
-	return f, nil
-}
 
 // shutdownWrite sends FIN behind everything that was written.
 func (l *leg) shutdownWrite() { _ = nowait.Shutdown(l.fd, unix.SHUT_WR) }

@@ -3,7 +3,6 @@ package relay
 import (
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
 )
@@ -16,9 +15,6 @@ const (
 	stopping       // and will stop
 	stopped
 )
-
-// roomPause is how long a direction rests that cannot wait for room.
-const roomPause = 50 * time.Millisecond
 
 // dir is one direction of a session: what src sends goes to dst. At most one
 // goroutine pumps it at a time; whoever comes meanwhile only leaves word.
@@ -258,16 +254,13 @@ func (d *dir) park() {
 	if d.waiting.Swap(true) {
 		return // who waits already has not looked yet
 	}
-	woken := func() {
-		d.waiting.Store(false)
-		d.resume()
-	}
-	f, err := d.dst.room(woken)
-	if err != nil {
-		// Out of descriptors: look again after a moment.
-		time.AfterFunc(roomPause, woken)
-	}
-	d.room = f
+	d.session.relay.rooms.wait(d)
+}
+
+// roomy runs when who waited for room at dst has found some, or that there will be none.
+func (d *dir) roomy() {
+	d.waiting.Store(false)
+	d.resume()
 }
 
 // passEnd tells dst that nothing more comes: by FIN, which at the end of the
@@ -313,6 +306,9 @@ func (d *dir) halt() {
 	d.release()
 	if d.room != nil {
 		_ = d.room.Close()
+	}
+	if d.waiting.Load() {
+		d.session.relay.rooms.forget(d)
 	}
 	d.session.stopped()
 }

@@ -38,6 +38,9 @@ type Options struct {
 	// time. Each takes two descriptors, which are kept for the
 	// next one while there are sessions.
 	Pipes int
+	// Rooms is how many directions may have a descriptor to wait for room with, at the
+	// same time. The others are looked at now and then.
+	Rooms int
 	// Idle ends a session whose client has sent nothing for so long; what answers
 	// a ping of the relay is nothing. Longest ends one that has run for so long. 0 is for ever.
 	Idle, Longest time.Duration
@@ -53,7 +56,7 @@ func (o *Options) look() time.Duration { return o.Ping / looksPerPing }
 
 // DefaultOptions returns the documented defaults.
 func DefaultOptions() Options {
-	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 30 * time.Second, Dead: 60 * time.Second, Pipes: 16}
+	return Options{Stall: 120 * time.Second, Linger: 5 * time.Second, Ping: 30 * time.Second, Dead: 60 * time.Second, Pipes: 16, Rooms: 32}
 }
 
 const (
@@ -76,6 +79,7 @@ type Relay struct {
 	buffers sync.Pool
 	pipes   pipePool
 	stuck   stuckSet
+	rooms   roomSet
 
 	// handover orders what was written before a connection is registered before
 	// its events; nbio does so through the kernel, which the race detector cannot
@@ -99,7 +103,7 @@ type Relay struct {
 // session. open sees each one before the loop does.
 func New(engine *nbhttp.Engine, open func(*nbio.Conn), o Options) *Relay {
 	r := &Relay{options: o, engine: engine, clients: map[*Client]struct{}{}, conns: make(connections, nbio.MaxOpenFiles)}
-	r.pipes.most = o.Pipes
+	r.pipes.most, r.rooms.most = o.Pipes, o.Rooms
 	r.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	engine.Engine.OnOpen(func(c *nbio.Conn) {
 		open(c)
