@@ -21,7 +21,7 @@ type rule struct {
 // watch is a parameter that decides whether an allowed method may run.
 type watch struct {
 	key   string
-	depth int // of the key: 2 is a parameter of the method; 0 is any
+	depth int // of the key: 2 is a parameter of the method; arrays count; 0 is any
 	// check returns what is wrong with a value that is a string; nil refuses the parameter
 	// whatever its value.
 	check func(value []byte) string
@@ -123,14 +123,16 @@ const (
 // watched are the parameters that matter of an allowed method.
 func watched(name string, o Options) []watch {
 	url := watch{key: "url", depth: 2, check: badURL}
+	// Of a state's origins alone, which the server opens: below them are records of the application's own.
+	origin := watch{key: "origin", depth: 5, check: badURL}
 	paths := []watch{{key: "localPaths", why: noPaths}, {key: "localDirectory", why: noPaths}}
 	switch name {
 	case "Frame.goto", "Route.continue", "Route.redirectNavigationRequest", "APIRequestContext.fetch":
 		return []watch{url}
 	case "BrowserContext.setStorageState":
-		return []watch{{key: "origin", check: badURL}}
+		return []watch{origin}
 	case "Browser.newContext":
-		w := []watch{{key: "origin", check: badURL}, {key: "baseURL", depth: 2, check: badURL}}
+		w := []watch{origin, {key: "baseURL", depth: 2, check: badURL}}
 		if !o.ClientProxy {
 			w = append(w, watch{key: "proxy", depth: 2, why: noProxy})
 		}

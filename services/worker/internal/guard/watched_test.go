@@ -58,6 +58,25 @@ func TestServedSchemes(t *testing.T) {
 	}
 }
 
+// What an application has stored is its own business, whatever it calls it.
+func TestRecordsOfAStorageStateAreNotJudged(t *testing.T) {
+	state := func(origin, value string) string {
+		return `{"storageState":{"cookies":[],"origins":[{"indexedDB":[{"name":"db","version":1,"stores":[{"name":"s","records":[{"value":` + value +
+			`}],"indexes":[]}]}],"localStorage":[{"name":"origin","value":"file:///"}],"origin":"` + origin + `"}]}}`
+	}
+	for _, c := range []struct{ guid, method, name string }{
+		{"browser@1", "newContext", "Browser.newContext"},
+		{"browser-context@1", "setStorageState", "BrowserContext.setStorageState"},
+	} {
+		for _, value := range []string{
+			`{"origin":"import:csv"}`, `{"a":[{"origin":"file:///"}]}`, `{"origin":"` + strings.Repeat(`line\n`, 2000) + `"}`,
+		} {
+			require.Empty(t, verdict(t, filter, call(1, c.guid, c.method, state("https://example.com", value))), value[:20])
+			require.Equal(t, c.name, verdict(t, filter, call(1, c.guid, c.method, state("file:///", value))), value[:20])
+		}
+	}
+}
+
 // Names of traces are no paths, whichever call gives them.
 func TestNamesOfTracesAreNoPaths(t *testing.T) {
 	for _, method := range []string{"tracingStart", "tracingStartChunk"} {
