@@ -39,6 +39,9 @@ func validateEgress(c *Config) error {
 	if c.Guard.ClientProxy == allow {
 		errs = append(errs, errors.New("guard.client_proxy=allow lets clients go around egress.guard: turn one of them off"))
 	}
+	if !c.Guard.Enabled && c.Browser.Confine != browser.ConfineOn {
+		errs = append(errs, errors.New("guard.enabled=false lets clients go around egress.guard, by a proxy of their own: set guard.enabled to true, or browser.confine to on, with which the kernel refuses it, or egress.guard to false"))
+	}
 	for _, arg := range c.Browser.Args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		if slices.Contains([]string{"proxy-server", "proxy-pac-url", "proxy-auto-detect", "proxy-bypass-list", "no-proxy-server"}, name) {

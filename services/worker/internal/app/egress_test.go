@@ -13,6 +13,7 @@ func TestWrongSettingsOfTheEgressGuard(t *testing.T) {
 		`egress.dns must be an IP address`:         {"--egress.dns=dns.internal"},
 		`egress.guard is for chromium`:             {"--egress.guard", "--browser.type=firefox"},
 		`guard.client_proxy=allow lets clients go`: {"--egress.guard", "--guard.client_proxy=allow"},
+		`guard.enabled=false lets clients go`:      {"--egress.guard", "--guard.enabled=false"},
 		`browser.args: --proxy-server leads`:       {"--egress.guard", "--browser.args=--proxy-server=x"},
 		`browser.args: --no-proxy-server leads`:    {"--egress.guard", "--browser.args=--lang=en,--no-proxy-server"},
 	} {
@@ -21,7 +22,9 @@ func TestWrongSettingsOfTheEgressGuard(t *testing.T) {
 	}
 	_, _, err := load(t, nil, "--egress.guard", "--egress.allow=app:80,10.0.0.0/8,*.test", "--egress.dns=9.9.9.9", "--browser.args=--lang=en")
 	require.NoError(t, err)
-	_, _, err = load(t, nil, "--browser.type=firefox", "--guard.client_proxy=allow", "--browser.args=--proxy-server=x", "--egress.dns=[::1]:5353")
+	_, _, err = load(t, nil, "--egress.guard", "--guard.enabled=false", "--browser.confine=on")
+	require.NoError(t, err, "held by the kernel")
+	_, _, err = load(t, nil, "--browser.type=firefox", "--guard.enabled=false", "--guard.client_proxy=allow", "--browser.args=--proxy-server=x", "--egress.dns=[::1]:5353")
 	require.NoError(t, err, "without the guard")
 }
 
