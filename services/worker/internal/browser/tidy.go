@@ -15,9 +15,9 @@ var byName = map[string]bool{".": true, "screencast": true}
 
 // Tidy removes what ended sessions left among the artifacts of the server, which
 // keeps traces until its browser ends. oldest tells since when the oldest session
-// has been there, and whether there is any. What was written before that is
-// nobody's; of what sessions may share, only when there is none.
-func (s *Supervisor) Tidy(oldest func() (since time.Time, some bool)) {
+// has been there, how long that is, and whether there is any. What was written
+// before that is nobody's; of what sessions may share, only when there is none.
+func (s *Supervisor) Tidy(oldest func() (since time.Time, age time.Duration, some bool)) {
 	s.mu.Lock()
 	current := s.current
 	s.mu.Unlock()
@@ -34,18 +34,20 @@ func (s *Supervisor) Tidy(oldest func() (since time.Time, some bool)) {
 	}
 }
 
-func tidy(root *os.Root, oldest func() (time.Time, bool)) {
+func tidy(root *os.Root, oldest func() (time.Time, time.Duration, bool)) {
 	now := time.Now()
 	_ = fs.WalkDir(root.FS(), ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil //nolint:nilerr // somebody else has removed it
 		}
 		// Asked for each file: a session that comes now cannot get so far meanwhile.
-		since, some := oldest()
+		since, age, some := oldest()
 		if some && !byName[path.Dir(file)] {
 			return nil
 		}
-		if !some {
+		if some {
+			since = earlier(since, age)
+		} else {
 			since = now
 		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(since) {
@@ -53,4 +55,17 @@ func tidy(root *os.Root, oldest func() (time.Time, bool)) {
 		}
 		return nil
 	})
+}
+
+// earlier is when something began that is of this age: by what the wall clock
+// said then, or by what it says now, whichever is earlier. Files bear the time of
+// that clock, which may have been set meanwhile, back or forward, and goes on
+// while the machine is suspended.
+func earlier(began time.Time, age time.Duration) time.Time {
+	// Without the readings of the clock that nobody sets, by which they would be compared.
+	then, now := began.Round(0), time.Now().Round(0).Add(-age)
+	if now.Before(then) {
+		return now
+	}
+	return then
 }

@@ -28,17 +28,17 @@ func TestTidy(t *testing.T) {
 	profile := put("../playwright_chromiumdev_profile-x/Default/Cookies", time.Second)
 
 	s := &Supervisor{}
-	s.Tidy(func() (time.Time, bool) { return began, true }) // no browser, nothing to do
+	s.Tidy(func() (time.Time, time.Duration, bool) { return began, time.Hour, true }) // no browser, nothing to do
 	require.FileExists(t, old)
 	s.current = &generation{Endpoint: Endpoint{Socket: filepath.Join(dir, socketName)}}
-	s.Tidy(func() (time.Time, bool) { return began, true })
+	s.Tidy(func() (time.Time, time.Duration, bool) { return began, time.Hour, true })
 	require.NoFileExists(t, old)
 	require.NoFileExists(t, oldFrame)
 	for _, path := range []string{young, youngFrame, shared} {
 		require.FileExists(t, path)
 	}
 
-	s.Tidy(func() (time.Time, bool) { return time.Time{}, false })
+	s.Tidy(func() (time.Time, time.Duration, bool) { return time.Time{}, 0, false })
 	for _, path := range []string{young, youngFrame, shared} {
 		require.NoFileExists(t, path)
 	}
@@ -48,7 +48,28 @@ func TestTidy(t *testing.T) {
 	// A session that comes meanwhile.
 	first, shared := put("a.trace", time.Second), put("resources/sha1.html", time.Second)
 	asked := 0
-	s.Tidy(func() (time.Time, bool) { asked++; return time.Now(), asked > 1 })
+	s.Tidy(func() (time.Time, time.Duration, bool) { asked++; return time.Now(), 0, asked > 1 })
 	require.NoFileExists(t, first)
 	require.FileExists(t, shared)
+}
+
+// The wall clock, whose times files bear, may be set while sessions run.
+func TestTidyWhereTheClockWasSet(t *testing.T) {
+	artifacts := filepath.Join(t.TempDir(), tempName, "playwright-artifacts-x")
+	const age = time.Hour
+	for name, set := range map[string]time.Duration{"back": -2 * time.Hour, "forward": 2 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(artifacts, name+".trace")
+			write(t, path, "")
+			began := time.Now().Add(-age - set) // as the clock was then
+			written := began.Add(time.Second)
+			if set < 0 {
+				written = time.Now() // after it was set
+			}
+			require.NoError(t, os.Chtimes(path, written, written))
+			s := &Supervisor{current: &generation{Endpoint: Endpoint{Socket: filepath.Join(filepath.Dir(filepath.Dir(artifacts)), socketName)}}}
+			s.Tidy(func() (time.Time, time.Duration, bool) { return began, age, true })
+			require.FileExists(t, path)
+		})
+	}
 }

@@ -109,9 +109,10 @@ func (r *Registrar) Live() int {
 	return n
 }
 
-// Oldest tells since when the oldest session has been here, and whether there is
-// any, those included that are about to start.
-func (r *Registrar) Oldest() (since time.Time, some bool) {
+// Oldest tells since when the oldest session has been here, how long that is by
+// a clock that nobody sets, and whether there is any, those included that are
+// about to start.
+func (r *Registrar) Oldest() (since time.Time, age time.Duration, some bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.live {
@@ -119,7 +120,7 @@ func (r *Registrar) Oldest() (since time.Time, some bool) {
 			since, some = l.since, true
 		}
 	}
-	return since, some
+	return since, time.Since(since), some
 }
 
 // serving returns the sessions to join with. The lock is held.
