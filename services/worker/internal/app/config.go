@@ -62,7 +62,7 @@ type Browser struct {
 	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
 
 	ProbeInterval time.Duration `koanf:"probe_interval" doc:"Time between probes, which open a page beside the sessions; a browser that fails two in a row is killed and started again. It varies by a fifth. 0 = no probes."`
-	MemoryLimit   string        `koanf:"memory_limit" doc:"Memory of the browser and its server, what they share counted once, above which the worker takes no new sessions, finishes those it has, and ends itself with status 0 for a fresh one. 0 = off." example:"2GiB"`
+	MemoryLimit   string        `koanf:"memory_limit" doc:"Memory of the browser and its server, what they share counted once, and their scratch files where TMPDIR is in memory (tmpfs), above which the worker takes no new sessions, finishes those it has, and ends itself with status 0 for a fresh one. 0 = off." example:"2GiB"`
 	ProbeTimeout  time.Duration `koanf:"probe_timeout" doc:"How long a probe may take, not counting time in which something waited for the CPU, a disk or memory (up to six times as long in all)."`
 }
 

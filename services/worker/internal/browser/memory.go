@@ -6,12 +6,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// Memory measures what the server and its browser hold, in bytes; 0 while they
-// are down. What processes share counts once (PSS), which the kernel has to work
-// out page by page. So that comes second: as long as the resident sizes, where
-// it counts for each of them, are not above enough, their sum is the answer.
+// Memory measures what the server and its browser hold, in bytes, with their
+// scratch files where these are memory as well; 0 while they are down. What
+// processes share counts once (PSS), which the kernel has to work out page by
+// page. So that comes second: as long as the resident sizes, where it counts for
+// each of them, are not above enough, their sum is the answer.
 func (s *Supervisor) Memory(enough int64) int64 {
 	s.mu.Lock()
 	current := s.current
@@ -19,11 +23,36 @@ func (s *Supervisor) Memory(enough int64) int64 {
 	if current == nil {
 		return 0
 	}
+	files := filesInMemory(filepath.Dir(current.Socket))
 	pids := descendants(current.server)
-	if rss := sum(pids, resident); rss <= enough {
-		return rss
+	if rss := sum(pids, resident); files+rss <= enough {
+		return files + rss
 	}
-	return sum(pids, proportional)
+	return files + sum(pids, proportional)
+}
+
+// filesInMemory is what the files below dir hold of the machine's memory: nothing
+// on a disk. Those that have no name any more, by which Chromium's processes
+// share memory, count for the processes.
+func filesInMemory(dir string) int64 {
+	var fs unix.Statfs_t
+	if unix.Statfs(dir, &fs) != nil || fs.Type != unix.TMPFS_MAGIC {
+		return 0
+	}
+	var total int64
+	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // gone
+		}
+		if info, err := d.Info(); err == nil {
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				const block = 512
+				total += stat.Blocks * block // a file may be longer than what it holds
+			}
+		}
+		return nil
+	})
+	return total
 }
 
 func sum(pids []int, of func(pid int) int64) int64 {
