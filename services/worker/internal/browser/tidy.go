@@ -10,8 +10,9 @@ import (
 
 // byName are the folders of artifacts in which no two sessions share a file, as
 // in the folder of artifacts itself. In others a file is named after its content,
-// and who finds it there counts on it.
-var byName = map[string]bool{".": true, "screencast": true}
+// and who finds it there counts on it. Screenshots and ARIA snapshots of traces are
+// named after calls, which should not have the names of another session's.
+var byName = map[string]bool{".": true, "screencast": true, "screenshots": true, "aria": true}
 
 // Tidy removes what ended sessions left among the artifacts of the server, which
 // keeps traces until its browser ends. oldest tells since when the oldest session

@@ -155,9 +155,6 @@ func (g *Gate) run(o *opened) {
 	stop := o.relay.watchSilence(max(g.o.Stall, g.leastSilence))
 	reason := o.relay.run()
 	stop()
-	if o.relay.guard != nil {
-		o.relay.guard.Close()
-	}
 	ended := time.Now()
 	// The slot is free before the pool hears of it, because the pool gives it
 	// to the next session in the same breath.

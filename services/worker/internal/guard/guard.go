@@ -21,7 +21,6 @@ type Options struct {
 // Rules are what all guards of a worker share.
 type Rules struct {
 	kinds map[string]kind
-	names names
 }
 
 // New reads the reviewed protocol.
@@ -48,7 +47,7 @@ type Guard struct {
 	out   Out
 	scan  scanner
 	msg   message
-	names int // of traces that were claimed
+	place place
 
 	// The current frame.
 	header [14]byte
@@ -77,7 +76,7 @@ const (
 // Guard makes one for a connection.
 func (r *Rules) Guard(out Out) *Guard {
 	g := &Guard{rules: r, out: out, msg: message{kinds: r.kinds}}
-	g.msg.claim = func(name []byte) string { return r.names.claim(g, string(name)) }
+	g.msg.hide = g.hide
 	return g
 }
 
@@ -91,6 +90,7 @@ func (g *Guard) Feed(b []byte) error {
 	plain, _ := scratches.Get().(*scratch)
 	defer scratches.Put(plain)
 	sent, start := 0, 0 // b[:sent] is dealt with; the unit begins at start
+	g.place.feed(g.streaming)
 	for i := 0; i < len(b); {
 		if !g.frame.payload {
 			if !g.unit {
@@ -108,6 +108,7 @@ func (g *Guard) Feed(b []byte) error {
 		if uint64(n) > g.remain {
 			n = int(g.remain) //nolint:gosec // less than len(b)
 		}
+		g.place.payload(b, i, max(start, sent), len(g.hold))
 		if err := g.payload(b[i:i+n], plain[:]); err != nil {
 			return err
 		}
@@ -276,9 +277,11 @@ func (g *Guard) payload(b, plain []byte) error {
 		n := min(len(b), len(plain))
 		unmask(plain[:n], b[:n], key, g.keyAt)
 		g.keyAt = (g.keyAt + n) & 3
+		g.place.plain = plain[:n]
 		if !g.scan.feed(plain[:n], &g.msg) {
 			return breach("the message is no JSON")
 		}
+		g.place.passed()
 		b = b[n:]
 	}
 	if g.msg.broken != "" {

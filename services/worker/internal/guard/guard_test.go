@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -166,7 +167,6 @@ func TestVerdicts(t *testing.T) {
 		"file that is a folder":  {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"./."}]}`), want: "BrowserContext.createTempFiles"},
 		"file with a long name":  {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"a/`+strings.Repeat("x", 256)+`"}]}`), want: "BrowserContext.createTempFiles"},
 		"file of a long folder":  {text: call(1, "browser-context@1", "createTempFiles", `{"items":[{"name":"`+strings.Repeat("xx/", 1100)+`a"}]}`), want: "BrowserContext.createTempFiles"},
-		"trace":                  {text: call(1, "tracing@1", "tracingStart", `{"name":"../x"}`), want: "Tracing.tracingStart"},
 		"cdp":                    {text: call(1, "cdp-session@1", "send", `{"method":"Emulation.setCPUThrottlingRate","params":{"rate":2,"method":"Browser.close"}}`)},
 		"cdp of the browser":     {text: call(1, "cdp-session@1", "send", `{"method":"Browser.close"}`), want: "CDPSession.send"},
 		"cdp twice":              {text: call(1, "cdp-session@1", "send", `{"method":"Page.enable","m\u0065thod":"Browser.close"}`), want: "CDPSession.send"},
@@ -263,28 +263,83 @@ func TestAmbiguousMessagesEndTheConnection(t *testing.T) {
 	}
 }
 
-// TestNamesOfTracesAreOneSessionsOwn: the server makes files of them.
-func TestNamesOfTracesAreOneSessionsOwn(t *testing.T) {
-	rules := New(filter)
-	wires := [2]wire{}
-	a, b := rules.Guard(&wires[0]), rules.Guard(&wires[1])
-	start := func(g *Guard, name string) {
-		require.NoError(t, g.Feed(frame(opText, call(1, "tracing@1", "tracingStart", `{"name":"`+name+`"}`))))
+// TestNamesOfTracesStayHere: the server would make files of them, in a folder of all sessions.
+func TestNamesOfTracesStayHere(t *testing.T) {
+	const params = `{"name":"../x","title":"name","more":{"name":1},"name":{"name":2}}`
+	want := strings.ReplaceAll(params, `"name":"../x"`, `"nam_":"../x"`)
+	want = strings.ReplaceAll(want, `"name":{`, `"nam_":{`)
+	for _, method := range []string{"tracingStart", "tracingStartChunk"} {
+		in := join(frame(opText, call(1, "tracing@1", method, params)), frame(opText, call(2, "tracing@1", "tracingGroup", `{"name":"x"}`)))
+		expected := join(frame(opText, call(1, "tracing@1", method, want)), frame(opText, call(2, "tracing@1", "tracingGroup", `{"name":"x"}`)))
+		for size := 1; size <= len(in); size++ {
+			g, w := newGuard(filter)
+			feed(t, g, in, size)
+			require.Equal(t, expected, w.forwarded, "in pieces of %d", size)
+			require.Empty(t, w.refused)
+		}
+		// In fragments, with a ping between all of them.
+		var parts, wanted []byte
+		text, hidden := call(1, "tracing@1", method, params), call(1, "tracing@1", method, want)
+		for i := range len(text) {
+			first := byte(opCont)
+			switch i {
+			case 0:
+				first = opFirst
+			case len(text) - 1:
+				first = opLast
+			}
+			parts = join(parts, frame(first, text[i:i+1]), frame(opPing, "p"))
+			wanted = join(wanted, frame(first, hidden[i:i+1]), frame(opPing, "p"))
+		}
+		for _, size := range []int{1, 5, 100, len(parts)} {
+			g, w := newGuard(filter)
+			feed(t, g, parts, size)
+			require.Equal(t, wanted, w.forwarded, "in fragments, and pieces of %d", size)
+		}
+		require.Equal(t, "Tracing."+method, verdict(t, filter, call(1, "tracing@1", method, `{"nam\u0065":"x"}`)))
+		require.Empty(t, verdict(t, filter, call(1, "tracing@1", method, `{"n\u0061me":"x"}`)))
 	}
-	start(a, "mine")
-	start(a, "mine")
-	start(a, "mine-chunk1")
-	require.Empty(t, wires[0].refused)
-	for i, name := range []string{"mine", "mine-chunk1", "min", "mine-pwnetcopy-1", `m\u0069ne`} {
-		start(b, name)
-		require.Len(t, wires[1].refused, i+1, name)
+}
+
+// Pictures in traces are files that are named after calls, which several clients number from 1.
+func TestPicturesOfTracesNeedNamedCalls(t *testing.T) {
+	for _, key := range []string{"snapshotScreen", "snapshotAria"} {
+		numbered := call(1, "tracing@1", "tracingStart", `{"`+key+`":true}`)
+		require.Equal(t, "Tracing.tracingStart", verdict(t, filter, numbered))
+		require.Empty(t, verdict(t, filter, strings.Replace(numbered, `"id":1`, `"id":"abcd@1"`, 1)))
 	}
-	start(b, "yours")
-	a.Close()
-	start(b, "mine")
-	require.Len(t, wires[1].refused, 5)
-	b.Close()
-	require.Empty(t, rules.names.taken)
+	require.Empty(t, verdict(t, filter, call(1, "tracing@1", "tracingStart", `{"snapshotDom":true}`)))
+}
+
+// A message whose beginning the server has already is not changed behind it.
+func TestALateNameOfATraceEndsTheConnection(t *testing.T) {
+	in := frame(opText, call(1, "tracing@1", "tracingStart", `{"pad":"`+strings.Repeat("x", maxHold)+`","name":"x"}`))
+	for cut := len(in) - 60; cut < len(in); cut++ {
+		g, w := newGuard(filter)
+		err := g.Feed(bytes.Clone(in[:cut]))
+		if err == nil {
+			err = g.Feed(bytes.Clone(in[cut:]))
+		}
+		if err == nil {
+			for i := 14; i < len(w.forwarded); i++ {
+				w.forwarded[i] ^= in[10+(i-14)&3]
+			}
+			require.NotContains(t, string(w.forwarded), `"name"`, "cut at %d", cut)
+			require.Contains(t, string(w.forwarded), `"nam_"`, "cut at %d", cut)
+		} else {
+			require.ErrorIs(t, err, ErrPolicy)
+		}
+	}
+}
+
+// feed feeds a copy in pieces of a size.
+func feed(t *testing.T, g *Guard, in []byte, size int) {
+	t.Helper()
+	for rest := bytes.Clone(in); len(rest) > 0; {
+		n := min(size, len(rest))
+		require.NoError(t, g.Feed(rest[:n]))
+		rest = rest[n:]
+	}
 }
 
 func BenchmarkGuard(b *testing.B) {

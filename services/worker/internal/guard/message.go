@@ -35,11 +35,11 @@ type message struct {
 	size    size
 	scale   float64                  // the largest that the session has asked for
 	engines uint64                   // bytes of its selector engines
-	claim   func(name []byte) string // makes the name of a trace the session's own
+	hide    func(name string) string // makes the key that has just been read another one
 }
 
 func (m *message) reset() {
-	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], number: m.number[:0], scale: m.scale, engines: m.engines, claim: m.claim}
+	*m = message{kinds: m.kinds, method: m.method[:0], id: m.id[:0], number: m.number[:0], scale: m.scale, engines: m.engines, hide: m.hide}
 }
 
 func (m *message) breach(why string) {
@@ -62,7 +62,18 @@ func (m *message) key(depth int, name []byte, whole bool) {
 		if string(name) != w.key || w.depth != 0 && w.depth != depth {
 			continue
 		}
-		if w.check == nil && !w.claim && w.limit == nil {
+		switch {
+		case w.hide:
+			if why := m.hide(w.key); why != "" {
+				m.refuse(why)
+			}
+			return
+		case w.named:
+			if len(m.id) == 0 || m.id[0] != '"' {
+				m.refuse(w.why)
+			}
+			return
+		case w.check == nil && w.limit == nil:
 			m.refuse(w.why)
 			return
 		}
@@ -117,11 +128,7 @@ func (m *message) str(depth int, value []byte, whole bool) {
 			m.refuse("The value of " + w.key + " is too long.")
 			return
 		}
-		check := w.check
-		if w.claim {
-			check = m.claim
-		}
-		if why := check(value); why != "" {
+		if why := w.check(value); why != "" {
 			m.refuse(why)
 		}
 		return

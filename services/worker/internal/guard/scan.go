@@ -53,6 +53,7 @@ type scanner struct {
 	stack  [maxDepth/64 + 1]uint64 // set bits are objects
 	text   []byte                  // the key or string, decoded, as far as it is wanted
 	bad    bool
+	at     int // where it is in what it was fed with
 }
 
 func (s *scanner) reset() {
@@ -98,6 +99,7 @@ func (s *scanner) feed(p []byte, to sink) bool {
 				break
 			}
 		}
+		s.at = i
 		if s.step(p[i], to) {
 			i++
 		}

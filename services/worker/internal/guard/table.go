@@ -26,7 +26,8 @@ type watch struct {
 	// whatever its value.
 	check func(value []byte) string
 	why   string
-	claim bool   // the value is the name of a trace, which no other session may have
+	hide  bool   // the server must not see the parameter: its key is made one that the server does not know
+	named bool   // refused of who numbers its calls, because files are named after them
 	limit *limit // of a value that is a number
 }
 
@@ -116,8 +117,9 @@ func table(o Options) map[string]kind {
 }
 
 const (
-	noPaths = "The path would be on the machine of the browser. Send the files themselves, as a connected client does."
-	noProxy = "A proxy of the client's own would go around the pool's network guard. Leave proxy out, or have the pool's operator allow it (guard.client_proxy)."
+	noPaths  = "The path would be on the machine of the browser. Send the files themselves, as a connected client does."
+	numbered = "This client numbers its calls, and screens and ARIA snapshots of traces are files that are called as the calls are, those of other sessions among them. Take DOM snapshots, or page.screenshot()."
+	noProxy  = "A proxy of the client's own would go around the pool's network guard. Leave proxy out, or have the pool's operator allow it (guard.client_proxy)."
 )
 
 // watched are the parameters that matter of an allowed method.
@@ -142,7 +144,12 @@ func watched(name string, o Options) []watch {
 	case "BrowserContext.createTempFiles":
 		return []watch{{key: "rootDirName", check: badPath}, {key: "name", check: badPath}}
 	case "Tracing.tracingStart", "Tracing.tracingStartChunk":
-		return []watch{{key: "name", depth: 2, claim: true}}
+		// The server makes names of files of it in a folder of all sessions, and never empties the files. Without one it makes
+		// one up, and the client takes the answer's.
+		return []watch{
+			{key: "name", depth: 2, hide: true},
+			{key: "snapshotScreen", depth: 2, named: true, why: numbered}, {key: "snapshotAria", depth: 2, named: true, why: numbered},
+		}
 	case "CDPSession.send":
 		return []watch{{key: "method", depth: 2, check: badCDP}}
 	}
@@ -196,14 +203,6 @@ func harmlessAbout(rest []byte) bool {
 	page, _, _ = strings.Cut(page, "?")
 	page = strings.ToLower(strings.TrimSpace(page))
 	return page == "blank" || page == "srcdoc" || page == ""
-}
-
-// badName keeps a trace's files in its folder.
-func badName(name []byte) string {
-	if bytes.ContainsAny(name, "/\\\x00") || bytes.Contains(name, []byte("..")) {
-		return "The name of a trace is not a path. Leave / \\ and .. out of it."
-	}
-	return ""
 }
 
 // badPath keeps what a session uploads in the folder that the server makes for

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 
@@ -75,30 +74,6 @@ func TestRecordsOfAStorageStateAreNotJudged(t *testing.T) {
 			require.Equal(t, c.name, verdict(t, filter, call(1, c.guid, c.method, state("file:///", value))), value[:20])
 		}
 	}
-}
-
-// Names of traces are no paths, whichever call gives them.
-func TestNamesOfTracesAreNoPaths(t *testing.T) {
-	for _, method := range []string{"tracingStart", "tracingStartChunk"} {
-		require.Empty(t, verdict(t, filter, call(1, "tracing@1", method, `{"name":"a.b"}`)))
-		for _, name := range []string{`/x`, `a/b`, `a\\b`, `..`, `a..b`, `a\u0000b`} {
-			require.Equal(t, "Tracing."+method, verdict(t, filter, call(1, "tracing@1", method, `{"name":"`+name+`"}`)), name)
-		}
-	}
-}
-
-// Names of traces are kept for as long as a session lives, so one has only so many.
-func TestNamesOfTracesAreBounded(t *testing.T) {
-	g, w := newGuard(filter)
-	start := func(n int) {
-		require.NoError(t, g.Feed(frame(opText, call(1, "tracing@1", "tracingStart", `{"name":"`+strconv.Itoa(10_000+n)+`"}`))))
-	}
-	for n := range maxNames {
-		start(n)
-	}
-	require.Empty(t, w.refused)
-	start(maxNames)
-	require.Len(t, w.refused, 1)
 }
 
 // Uploads stay in their folder, however a name leads out of it.

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
+import { unzip } from './zip.mjs';
 
 const [url, what] = process.argv.slice(2);
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'guard-'));
@@ -268,8 +269,6 @@ const attacks = {
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('a')]);
     await download._artifact._channel.pathAfterFinished();
   },
-  'trace beside its folder': ({ context }) => context.tracing.start({ name: '../../evil' }),
-  'trace of the victim': ({ context }) => context.tracing.start({ name: 'victims-trace' }),
   ...Object.fromEntries(Object.entries({
     'Target.getTargets': {}, 'Target.setDiscoverTargets': { discover: true }, 'Target.attachToBrowserTarget': {}, 'Target.createTarget': { url: 'about:blank' },
     'Target.exposeDevToolsProtocol': { targetId: 'x' }, 'Target.setAutoAttach': { autoAttach: true, waitForDebuggerOnStart: false, flatten: true },
@@ -349,6 +348,30 @@ async function main() {
       say({ name });
     } catch (e) {
       say({ name, error: e.message });
+    }
+  }
+  // Runners name traces after tests, so many sessions have the same names.
+  for (const name of ['same', '../../same', '']) {
+    const another = await chromium.connect(url);
+    const traced = await another.newContext();
+    await traced.tracing.start({ name, snapshots: true });
+    await (await traced.newPage()).setContent('<title>traced by the victim</title>');
+    for (const when of ['while it is traced', 'when its session is over']) {
+      try {
+        if (when === 'when its session is over') await another.close();
+        const context = await browser.newContext();
+        await context.tracing.start({ name, snapshots: true });
+        const page = await context.newPage();
+        await page.setContent('<title>my own</title>');
+        await context.tracing.stop({ path: file('same.zip') });
+        const got = Object.values(unzip(file('same.zip'))).map(b => b.toString()).join();
+        if (!got.includes('my own')) throw new Error('the trace is not of its own page');
+        if (got.includes('traced by the victim')) throw new Error('the trace has what another session did');
+        await context.close();
+        say({ name: `trace called "${name}" as another one, ${when}` });
+      } catch (e) {
+        say({ name: `trace called "${name}" as another one, ${when}`, error: e.message });
+      }
     }
   }
   // The browser runs already: options for its start are nobody's, and some spellings are an error that the server does not expect.

@@ -1,19 +1,7 @@
 // Records of a session: traces, HAR, video, pictures of the screen as it goes.
 import fs from 'node:fs';
-import zlib from 'node:zlib';
+import { unzip } from '../zip.mjs';
 
-// The files of a zip archive: name → content.
-function unzip(file) {
-  const b = fs.readFileSync(file);
-  const entries = {};
-  let at = b.readUInt32LE(b.lastIndexOf(Buffer.from('PK\x05\x06')) + 16);
-  for (; b.readUInt32LE(at) === 0x02014b50; at += 46 + b.readUInt16LE(at + 28) + b.readUInt16LE(at + 30) + b.readUInt16LE(at + 32)) {
-    const head = b.readUInt32LE(at + 42), from = head + 30 + b.readUInt16LE(head + 26) + b.readUInt16LE(head + 28);
-    const data = b.subarray(from, from + b.readUInt32LE(at + 20));
-    entries[b.toString('utf8', at + 46, at + 46 + b.readUInt16LE(at + 28))] = b.readUInt16LE(at + 10) ? zlib.inflateRawSync(data) : data;
-  }
-  return entries;
-}
 const unique = list => [...new Set(list)].sort();
 
 // What kinds of files a trace has, and of what kinds its events are.
@@ -21,7 +9,7 @@ function kinds(file) {
   const entries = unzip(file);
   const events = Object.entries(entries).filter(([name]) => name.endsWith('.trace') || name.endsWith('.network')).flatMap(([, text]) => text.toString().trim().split('\n').filter(Boolean).map(l => JSON.parse(l)));
   return {
-    files: unique(Object.keys(entries).map(n => n.replace(/[0-9a-f]{40}/, 'SUM').replace(/.*(page@)?[0-9a-f]{32}.*(\.\w+)$/, 'FRAME$2'))),
+    files: unique(Object.keys(entries).map(n => n.replace(/[0-9a-f]{40}/, 'SUM').replace(/\w+@\d+-/, 'CALL-').replace(/.*(page@)?[0-9a-f]{32}.*(\.\w+)$/, 'FRAME$2'))),
     events: unique(events.map(e => e.type)),
     calls: events.filter(e => e.type === 'before').map(e => `${e.class}.${e.method}`),
     requests: unique(events.filter(e => e.type === 'resource-snapshot').map(e => e.snapshot.request.url).filter(u => !u.includes('favicon'))),
@@ -31,7 +19,7 @@ const har = text => JSON.parse(text).log.entries.filter(e => !e.request.url.incl
 
 export default {
   'trace': async ({ context, page, site, file }) => {
-    await context.tracing.start({ screenshots: true, snapshots: true, sources: true, title: 'a trace' });
+    await context.tracing.start({ screenshots: true, snapshots: { dom: true, aria: true, screen: true }, sources: true, title: 'a trace' });
     const p = await page();
     await p.goto(site.url);
     await context.tracing.group('steps');
