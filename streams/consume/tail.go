@@ -78,7 +78,7 @@ func Replay(ctx context.Context, client rueidis.Client, pool string, from, to Po
 		o := newOptions(opts)
 		r := reader{client: client, key: event.Key(pool), from: from, batch: o.batch}
 		end, err := r.end(ctx, to)
-		for err == nil {
+		for err == nil && ctx.Err() == nil {
 			var entries []rueidis.XRangeEntry
 			var gap *GapError
 			entries, gap, err = r.read(ctx, 0)
