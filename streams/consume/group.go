@@ -21,7 +21,8 @@ import (
 // An event is acknowledged when its handler has returned nil, and not before: it
 // is handled at least once. It is handled again when a process dies between the
 // two, so a sink that must not count twice makes the event's ID its key; within
-// Window a process leaves out by itself what it has handled.
+// Window a process leaves out by itself what it has handled. What a new log
+// announces again after its pool.reset it does not leave out, but for ends.
 //
 // A handler that fails gets the event again once it has lain idle for ClaimIdle,
 // in this process or in another one, up to MaxDeliveries times. Every failure
@@ -53,7 +54,8 @@ type Group struct {
 	// MaxDeliveries is how often an event is delivered before it is poison; 10 by
 	// default, below 0 for no limit.
 	MaxDeliveries int
-	// Window is how many ids of handled events are remembered; 10,000 by default.
+	// Window is how many ids of handled events are remembered: of ends of sessions,
+	// and of all else; 10,000 each by default.
 	Window int
 	// AcceptNewer passes events of a higher schema version to the handler, as far
 	// as they could be read. Otherwise they are poison.
@@ -197,7 +199,7 @@ func newMember(g Group, handle Handler) (*member, error) {
 			slog.Warn("event consumer group", "group", g.Name, "pool", g.Pool, "error", err)
 		}
 	}
-	m.handled, m.taking = event.NewWindow(m.Window), rueidis.NewLuaScript(takeScript)
+	m.handled, m.taking = newOnce(m.Window), rueidis.NewLuaScript(takeScript)
 	return m, nil
 }
 

@@ -49,7 +49,11 @@ func (s *sink) run() *sink {
 					return err
 				}
 			}
-			s.got <- e.Session.ID
+			if e.Session == nil {
+				s.got <- string(e.Type)
+			} else {
+				s.got <- e.Session.ID
+			}
 			return nil
 		})
 	}()

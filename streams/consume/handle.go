@@ -64,15 +64,21 @@ func (m *member) handleOne(ctx context.Context, entry rueidis.XRangeEntry, deliv
 	if err != nil && !(m.AcceptNewer && errors.As(err, &newer)) {
 		return m.poison(ctx, entry, deliveries, err)
 	}
-	if m.handled.Has(e.ID) {
-		return true
+	if m.handled.has(e) {
+		anew, err := m.announced(ctx, e)
+		if err != nil || !anew {
+			return err == nil // it comes again when nobody can tell
+		}
+	}
+	if e.Type == event.PoolReset {
+		m.handled.newLog()
 	}
 	if m.MaxDeliveries > 0 && deliveries > int64(m.MaxDeliveries) {
 		return m.poison(ctx, entry, deliveries, ErrTooManyDeliveries)
 	}
 	err = m.handle(ctx, e)
 	if err == nil {
-		m.handled.Add(e.ID)
+		m.handled.add(e)
 		return true
 	}
 	if ctx.Err() != nil {

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
 //go:embed take.lua
@@ -34,7 +32,8 @@ type member struct {
 	key       string
 	transient bool // the consumer's name is ours to remove
 	taking    *rueidis.Lua
-	handled   *event.Window
+	handled   *once
+	log       begin
 	joined    bool      // the group has existed
 	last      string    // last entry that was handled
 	claimed   time.Time // when idle entries were last looked for
@@ -122,6 +121,7 @@ func (m *member) join(ctx context.Context) error {
 	if e, ok := redisError(err); ok && e.IsBusyGroup() {
 		err = nil
 	} else if err == nil && m.joined {
+		m.handled.newLog()
 		m.notice(&GapError{Kind: Replaced, Key: m.key, After: m.last, Missed: unknown})
 	}
 	m.joined = m.joined || err == nil
@@ -161,10 +161,10 @@ func (m *member) take(ctx context.Context) ([]rueidis.XRangeEntry, *GapError, er
 	if err != nil {
 		return nil, nil, withCause(call, err)
 	}
-	if len(reply) < 3 {
+	if len(reply) < 4 {
 		return nil, nil, fmt.Errorf("take: unexpected reply of %d parts", len(reply))
 	}
-	var said [3]string
+	var said [4]string
 	for i := range said {
 		if said[i], err = reply[i].ToString(); err != nil {
 			return nil, nil, fmt.Errorf("take: %w", err)
@@ -178,10 +178,20 @@ func (m *member) take(ctx context.Context) ([]rueidis.XRangeEntry, *GapError, er
 		}
 		gap = &GapError{Kind: Trimmed, Key: m.key, After: said[1], Next: said[2], Missed: missing}
 	}
-	if len(reply) < 4 || reply[3].IsNil() {
+	first, removed := id{}, int64(unknown)
+	if said[2] != "" && said[3] != "" {
+		if first, err = parseID(said[2]); err == nil {
+			removed, err = strconv.ParseInt(said[3], 10, 64)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("take: %w", err)
+		}
+	}
+	m.see(begin{first, removed})
+	if len(reply) < 5 || reply[4].IsNil() {
 		return nil, gap, nil
 	}
-	streams, err := reply[3].AsXRead()
+	streams, err := reply[4].AsXRead()
 	if err != nil {
 		return nil, nil, fmt.Errorf("take: %w", err)
 	}

@@ -4,8 +4,9 @@
 -- another consumer may move the group between a look and a read.
 -- KEYS  1 stream
 -- ARGV  1 group  2 consumer  3 entries at most
--- reply {missing, after, next, entries}; missing is '' for no gap and '-1' when nobody can
---       tell how many, next is '' when the stream is empty, entries as XREADGROUP or nil
+-- reply {missing, after, next, removed, entries}; missing is '' for no gap and '-1' when nobody
+--       can tell how many, next is the oldest entry or '' when the stream is empty, removed is how
+--       many went before it or '' when nobody can tell, entries as XREADGROUP or nil
 local key, group = KEYS[1], ARGV[1]
 
 local function record(flat)
@@ -69,4 +70,5 @@ if missing ~= '' then
   end
 end
 
-return { missing, after, first, redis.call('XREADGROUP', 'GROUP', group, ARGV[2], 'COUNT', ARGV[3], 'STREAMS', key, '>') }
+return { missing, after, first, removed and string.format('%.0f', removed) or '',
+  redis.call('XREADGROUP', 'GROUP', group, ARGV[2], 'COUNT', ARGV[3], 'STREAMS', key, '>') }
