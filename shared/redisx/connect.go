@@ -52,8 +52,9 @@ type Options struct {
 	SmallBuffers bool
 	Log          *zap.Logger
 	// OnHealth is told when Redis becomes unreachable or refuses writes, with a
-	// reason, and when all is well again. Calls come one at a time and only on a
-	// change; the first is about the first attempt to connect.
+	// reason, when Redis answers with another reason, and when all is well again.
+	// Calls come one at a time and only on a change; the first is about the first
+	// attempt to connect.
 	OnHealth func(ok bool, why string)
 }
 
@@ -87,7 +88,7 @@ func Connect(ctx context.Context, o Options) (rueidis.Client, error) {
 	}
 	co := clientOption(a, o)
 	retry := backoff{first: 500 * time.Millisecond, last: 5 * time.Second}
-	failed := false
+	failed, told := false, ""
 	for {
 		client, err := connectOnce(ctx, a, co)
 		if err == nil {
@@ -106,9 +107,9 @@ func Connect(ctx context.Context, o Options) (rueidis.Client, error) {
 		wait := retry.wait()
 		why := describe("cannot reach", a, err)
 		o.Log.Warn(why + "; trying again in " + roundUp(wait).String())
-		if !failed {
+		if against := verdict(err); !failed || against != told {
 			o.OnHealth(false, why)
-			failed = true
+			failed, told = true, against
 		}
 		if !pause(ctx, wait) {
 			return nil, fmt.Errorf("%s: %w", why, ctx.Err())
@@ -182,6 +183,10 @@ func checkServer(ctx context.Context, a address, client rueidis.Client) error {
 		return setupf(nil, "at %s is a Redis Sentinel; give the URL of the Redis itself", a)
 	case isReplica(hello):
 		return errReplica
+	}
+	// One that still loads its data, or is busy with a script, answers HELLO.
+	if err := usable(client.Do(ctx, client.B().Ping().Build())); err != nil {
+		return fmt.Errorf("ping: %w", err)
 	}
 	err = client.Do(ctx, client.B().Eval().Script(tryWrite).Numkeys(0).Build()).Error()
 	if _, refused := WriteRefusal(err); refused {

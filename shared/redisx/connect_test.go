@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -349,6 +350,84 @@ func TestHealthSeesAChangedPassword(t *testing.T) {
 		require.NotEmpty(t, change, "it cannot be used")
 	case <-time.After(1500 * time.Millisecond):
 	}
+}
+
+// TestHealthTellsTheReasonOfNow: what brought a Redis down is not what keeps it
+// from being used once it is back.
+func TestHealthTellsTheReasonOfNow(t *testing.T) {
+	t.Parallel()
+	user := func(password string) []string {
+		return []string{"--user", "me", "on", ">" + password, "~*", "&*", "+@all"}
+	}
+	for name, c := range map[string]struct {
+		args []string // of the Redis that comes back
+		lost bool     // the file with the password
+		why  string
+	}{
+		"another password": {args: user("other"), why: "WRONGPASS"},
+		"a replica":        {args: append(user("hush"), "--replicaof", "127.0.0.1 1"), why: "it is a replica and takes no writes"},
+		"no password":      {args: user("hush"), lost: true, why: "there is no such redis.password_file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, user("hush")...)
+			h := newHealth()
+			file := passwordFile(t, "hush")
+			log, seen := logs()
+			client, err := redisx.Connect(context.Background(), redisx.Options{Redis: config.Redis{URL: "redis://me@" + s.addr(), PasswordFile: file}, Log: log, OnHealth: h.on})
+			require.NoError(t, err)
+			defer client.Close()
+			require.Empty(t, h.next(t, time.Second))
+
+			s.kill()
+			require.Contains(t, h.next(t, noticed), "lost Redis at "+s.addr()+": connection ")
+			if c.lost {
+				require.NoError(t, os.Remove(file))
+			}
+			s.args = c.args
+			s.start()
+			require.Contains(t, h.next(t, noticed), c.why)
+			time.Sleep(2500 * time.Millisecond) // the next pings find the same
+			require.Empty(t, h.changes)
+			require.Equal(t, 2, seen.FilterLevelExact(zap.WarnLevel).Len(), "one line for each reason: %v", seen.All())
+		})
+	}
+}
+
+// TestConnectTellsTheReasonOfNow: as [TestHealthTellsTheReasonOfNow], from the start.
+func TestConnectTellsTheReasonOfNow(t *testing.T) {
+	t.Parallel()
+	s := prepareServer(t, "--replicaof", "127.0.0.1 1")
+	h := newHealth()
+	result := make(chan error, 1)
+	go func() { result <- try(s.url(), 20*time.Second, nil, h.on) }()
+	require.Contains(t, h.next(t, 5*time.Second), "connection refused")
+	s.start()
+	require.Contains(t, h.next(t, noticed), "it is a replica and takes no writes")
+	s.admin("REPLICAOF", "NO", "ONE")
+	require.NoError(t, <-result)
+	require.Empty(t, h.next(t, time.Second))
+}
+
+// TestConnectToABusyRedis: it answers who it is, and nothing else.
+func TestConnectToABusyRedis(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, "--busy-reply-threshold", "1")
+	busy := make(chan struct{})
+	go func() {
+		defer close(busy)
+		_ = exec.Command("redis-cli", "-s", s.socket(), "EVAL", "while true do end", "0").Run()
+	}()
+	defer func() { <-busy }()
+	require.Eventually(t, func() bool { return strings.HasPrefix(s.admin("PING"), "BUSY") }, 10*time.Second, 5*time.Millisecond)
+	h := newHealth()
+	result := make(chan error, 1)
+	go func() { result <- try(s.url(), 20*time.Second, nil, h.on) }()
+	why := h.next(t, 5*time.Second)
+	s.admin("SCRIPT", "KILL")
+	require.Contains(t, why, "BUSY")
+	require.NoError(t, <-result)
+	require.Empty(t, h.next(t, time.Second))
 }
 
 func TestCloseWhileRedisIsFrozen(t *testing.T) {

@@ -77,6 +77,20 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 	return false
 }
 
+// verdict is what stands against a Redis that was reached, or against reaching
+// it, in words that are the same for as long as that is. The ways in which there
+// is no answer alternate while a Redis is away, so they are all the same here,
+// and empty.
+func verdict(err error) string {
+	if why, refused := WriteRefusal(err); refused {
+		return why
+	}
+	if IsReply(err) || errors.Is(err, errReplica) || errors.Is(err, errNoPassword) {
+		return reason(err)
+	}
+	return ""
+}
+
 // reason is the short form of an error for one line of a log or a health
 // check: what a person wants to know, without addresses that stand beside it.
 func reason(err error) string {

@@ -60,7 +60,9 @@ type pinger struct {
 	pulse    *pulse
 	eviction eviction
 	up       bool
-	refused  string // why Redis refuses writes, if it does
+	verdict  string // what was last found against Redis; see there
+	refused  bool   // and it was that it takes no writes
+	silent   bool   // the last ping had no answer
 }
 
 // unknown is no number of a connection.
@@ -87,20 +89,29 @@ func (p *pinger) run(ctx context.Context) {
 
 // tell passes on what a ping has found, if that has changed.
 func (p *pinger) tell(err error) {
-	// What is no answer to one is a refusal of writes to the next, when Redis
-	// comes back on a full disk.
-	why, _ := WriteRefusal(err)
-	if (err == nil) == p.up && why == p.refused {
+	// What is no answer to one ping is a wrong password to the next, when Redis
+	// comes back with another one.
+	found := verdict(err)
+	silent, before := err != nil && found == "", p.silent
+	p.silent = silent
+	if silent && !before && p.verdict != "" {
+		// A replica closes the connection when ping asks it to. What Redis said
+		// stands until a second ping has no answer.
 		return
 	}
-	before := p.refused
-	p.refused = why
+	if (err == nil) == p.up && found == p.verdict {
+		return
+	}
+	refusedBefore := p.refused
+	p.verdict = found
+	_, p.refused = WriteRefusal(err)
 	if (err == nil) != p.up {
 		p.up = err == nil
 		p.pulse.set(p.up)
 	}
+	why := ""
 	switch {
-	case p.up && before != "":
+	case p.up && refusedBefore:
 		p.Log.Info("Redis takes writes again", zap.Stringer("redis", p.address))
 	case p.up:
 		p.Log.Info("Redis is reachable again", zap.Stringer("redis", p.address))
@@ -111,10 +122,19 @@ func (p *pinger) tell(err error) {
 	p.OnHealth(p.up, why)
 }
 
+// usable tells what the answer to a PING says. Any error reply says that Redis
+// cannot be used (it is loading its data, runs a script for too long, refuses the
+// password), except that this user may not PING, which is an answer like another.
+func usable(ping rueidis.RedisResult) error {
+	err := ping.Error()
+	if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "NOPERM") {
+		return nil
+	}
+	return err
+}
+
 // ping reports whether Redis can be used, and by what number it knows the
-// connection. Any error reply says that it cannot (it is loading its data, runs
-// a script for too long, refuses the password), except that this user may not
-// PING, which is an answer like another.
+// connection.
 //
 // A Redis that was made a replica keeps its clients, answers them and refuses
 // what they write. Asked to close the connection it makes the next one be
@@ -124,11 +144,7 @@ func (p *pinger) ping(ctx context.Context) (connection int64, err error) {
 	defer cancel()
 	b := p.client.B()
 	got := p.client.DoMulti(ctx, b.Ping().Build(), b.Arbitrary("HELLO").Build(), b.Eval().Script(tryWrite).Numkeys(0).Build())
-	err = got[0].Error()
-	if re, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(re.Error(), "NOPERM") {
-		err = nil
-	}
-	if err != nil {
+	if err := usable(got[0]); err != nil {
 		return unknown, err
 	}
 	hello, err := got[1].AsMap()
