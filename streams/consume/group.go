@@ -200,6 +200,7 @@ func newMember(g Group, handle Handler) (*member, error) {
 		}
 	}
 	m.handled, m.taking = newOnce(m.Window), rueidis.NewLuaScript(takeScript)
+	m.refused = event.NewWindow(10_000)
 	return m, nil
 }
 

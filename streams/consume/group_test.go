@@ -598,3 +598,41 @@ func TestGroupWithLongSequenceNumbers(t *testing.T) {
 	require.EqualValues(t, 2, notice[*consume.GapError](s).Missed)
 	require.Equal(t, []string{"s7"}, s.take(1))
 }
+
+// TestGroupDoesNotHurryWhatFailed: connections that are lost bring it back no
+// sooner, and so do not make it poison.
+func TestGroupDoesNotHurryWhatFailed(t *testing.T) {
+	p := newPool(t)
+	s := newSink(p)
+	s.group.Consumer, s.group.Block, s.group.ClaimIdle, s.group.MaxDeliveries = "me", time.Minute, time.Hour, 3
+	s.handle = func(_ context.Context, e event.Event) error {
+		if e.Session.ID == "s2" {
+			return errors.New("boom")
+		}
+		return nil
+	}
+	s.group.OnNotice = func(err error) {
+		if _, lost := errors.AsType[*consume.RetryError](err); !lost {
+			s.notice <- err
+		}
+	}
+	s.run()
+	p.blocked(1)
+	failing := p.write(2)[1]
+	require.Equal(t, "s1", <-s.got)
+	require.EqualValues(t, 1, notice[*consume.HandlerError](s).Deliveries)
+	for i := range 4 {
+		p.blocked(1)
+		// It is given another one, and the connection breaks before it hears of it.
+		unseen := "unseen" + strconv.Itoa(i)
+		p.atOnce(append([]string{"XADD", p.key, "*"}, ended(unseen)...),
+			[]string{"XREADGROUP", "GROUP", "sink", "me", "STREAMS", p.key, ">"})
+		p.do("CLIENT", "KILL", "TYPE", "normal")
+		require.Equal(t, []string{unseen}, s.take(1))
+	}
+	p.blocked(1)
+	require.Equal(t, []string{failing}, p.pending())
+	_, n := p.idle(failing)
+	require.EqualValues(t, 1, n)
+	require.Empty(t, s.notice)
+}

@@ -87,8 +87,14 @@ func (m *member) handleOne(ctx context.Context, entry rueidis.XRangeEntry, deliv
 	if m.MaxDeliveries > 0 && deliveries >= int64(m.MaxDeliveries) {
 		return m.poison(ctx, entry, deliveries, err)
 	}
-	m.notice(&HandlerError{StreamID: entry.ID, Deliveries: deliveries, Err: err})
+	m.refuse(entry, deliveries, err)
 	return false
+}
+
+// refuse leaves an entry to whoever claims it.
+func (m *member) refuse(entry rueidis.XRangeEntry, deliveries int64, err error) {
+	m.refused.Add(entry.ID)
+	m.notice(&HandlerError{StreamID: entry.ID, Deliveries: deliveries, Err: err})
 }
 
 func (m *member) poison(ctx context.Context, entry rueidis.XRangeEntry, deliveries int64, err error) bool {
@@ -98,7 +104,7 @@ func (m *member) poison(ctx context.Context, entry rueidis.XRangeEntry, deliveri
 		return true
 	}
 	if err := m.OnPoison(ctx, p); err != nil {
-		m.notice(&HandlerError{StreamID: entry.ID, Deliveries: deliveries, Err: err})
+		m.refuse(entry, deliveries, err)
 		return false
 	}
 	return true

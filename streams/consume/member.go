@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
 )
 
 //go:embed take.lua
@@ -33,6 +35,7 @@ type member struct {
 	transient bool // the consumer's name is ours to remove
 	taking    *rueidis.Lua
 	handled   *once
+	refused   *event.Window // stream ids whose handler failed
 	log       begin
 	joined    bool      // the group has existed
 	last      string    // last entry that was handled
@@ -211,12 +214,20 @@ func (m *member) wait(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 
 // takeOwn handles what this consumer was given before and did not acknowledge.
 //
+// What its handler refused in this process is left to claim: the connection was
+// lost, not the process, and nothing speaks for another try at once.
+//
 // Here and in claim entries are taken one at a time. Taking raises their count, and
 // of more than one only the first is sure to meet the handler: should it kill its
 // process again and again, the others would become poison unseen.
 func (m *member) takeOwn(ctx context.Context) error {
 	defer m.tellLost()
 	for at := (id{}).String(); ctx.Err() == nil; {
+		var more bool
+		var err error
+		if at, more, err = m.passRefused(ctx, at); err != nil || !more {
+			return err
+		}
 		r, err := m.call(ctx, m.Client.B().Xreadgroup().Group(m.Name, m.Consumer).Count(1).
 			Streams().Key(m.key).Id(at).Build())
 		if err != nil {
@@ -232,6 +243,40 @@ func (m *member) takeOwn(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// passRefused moves at over what the handler refused, up to in front of the next
+// entry that this consumer has to take, if there is one. Listing entries does not
+// count as delivering them.
+func (m *member) passRefused(ctx context.Context, at string) (before string, more bool, err error) {
+	for {
+		r, err := m.call(ctx, m.Client.B().Xpending().Key(m.key).Group(m.Name).Start("("+at).End("+").Count(100).
+			Consumer(m.Consumer).Build())
+		if err != nil {
+			return at, false, err
+		}
+		rows, err := r.ToArray()
+		if err != nil || len(rows) == 0 {
+			return at, false, err
+		}
+		for _, row := range rows {
+			columns, err := row.ToArray()
+			if err != nil {
+				return at, false, fmt.Errorf("xpending: %w", err)
+			}
+			if len(columns) != 4 {
+				return at, false, fmt.Errorf("xpending: unexpected row of %d columns", len(columns))
+			}
+			own, err := columns[0].ToString()
+			if err != nil {
+				return at, false, fmt.Errorf("xpending: %w", err)
+			}
+			if !m.refused.Has(own) {
+				return at, true, nil
+			}
+			at = own
+		}
+	}
 }
 
 // claim handles what a consumer was given and did not acknowledge in time.
