@@ -78,7 +78,7 @@ func readiness(h *Health, of config.Admin) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var a readyAnswer
 		a.Ready, a.Checks = h.Ready()
-		if of.Protected() && !knows(of, r) {
+		if secret, err := of.Secret(); of.Protected() && (err != nil || !knows(secret, r)) {
 			// A balancer needs no more than the status; the reasons name what is inside.
 			for i := range a.Checks {
 				a.Checks[i].Why = ""

@@ -22,7 +22,13 @@ func guard(a config.Admin, next http.Handler, log *zap.Logger) http.Handler {
 		switch {
 		case open:
 		case a.Protected():
-			if !knows(a, r) {
+			secret, err := a.Secret()
+			if err != nil {
+				log.Error("admin port: the secret cannot be read, so nobody is let in", zap.Error(err))
+				http.Error(w, "This service cannot read the secret of this port (admin.token_file). Its log says why.", http.StatusServiceUnavailable)
+				return
+			}
+			if !knows(secret, r) {
 				log.Info("admin port: wrong or missing credentials", zap.String("client", r.RemoteAddr))
 				w.Header().Set("WWW-Authenticate", `Basic realm="pwdist admin"`)
 				http.Error(w, "This port needs its secret (admin.token): send it as 'Authorization: Bearer ...', or as the password of Basic.", http.StatusUnauthorized)
@@ -37,11 +43,7 @@ func guard(a config.Admin, next http.Handler, log *zap.Logger) http.Handler {
 }
 
 // knows tells whether a request has the secret.
-func knows(a config.Admin, r *http.Request) bool {
-	want, err := a.Secret()
-	if err != nil || want == "" {
-		return false
-	}
+func knows(want string, r *http.Request) bool {
 	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		_, got, _ = r.BasicAuth()

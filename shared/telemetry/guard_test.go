@@ -85,7 +85,8 @@ func TestAdminSecret(t *testing.T) {
 		})
 	}
 	// A secret that is changed counts from the next request on; one that is gone opens nothing.
-	_, ask := knock(t, config.Admin{Listen: "127.0.0.1:0", TokenFile: file}, telemetry.NewHealth(), zap.NewNop())
+	core, logs := observer.New(zap.DebugLevel)
+	_, ask := knock(t, config.Admin{Listen: "127.0.0.1:0", TokenFile: file}, telemetry.NewHealth(), zap.New(core))
 	require.NoError(t, os.WriteFile(file, []byte("other"), 0o600))
 	status, _ := ask("/metrics", bearer("open-sesame"))
 	require.Equal(t, http.StatusUnauthorized, status)
@@ -93,9 +94,16 @@ func TestAdminSecret(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for _, secret := range []string{"", "other"} {
-		status, _ = ask("/metrics", bearer(secret))
-		require.Equal(t, http.StatusUnauthorized, status)
+		status, body := ask("/metrics", bearer(secret))
+		require.Equal(t, http.StatusServiceUnavailable, status, "nothing that the client sends would do")
+		require.Contains(t, body, "admin.token_file")
+		require.NotContains(t, body, file)
+		status, _ = ask("/readyz", bearer(secret))
+		require.Equal(t, http.StatusOK, status)
 	}
+	told := logs.FilterLevelExact(zap.ErrorLevel).All()
+	require.Len(t, told, 2)
+	require.Contains(t, fmt.Sprint(told[0].ContextMap()), file)
 	err := telemetry.NewAdmin(config.Admin{Listen: "127.0.0.1:0", TokenFile: file}, telemetry.NewHealth(), telemetry.NewRegistry("test"), zap.NewNop()).Start(context.Background())
 	require.ErrorContains(t, err, "is empty")
 }
