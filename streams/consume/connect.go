@@ -57,7 +57,7 @@ var errURL = errors.New("redis URL: use redis://[user:password@]host[:port][/db]
 // clientOption never wraps an error of a URL parser: those quote the URL, and the
 // password with it.
 func clientOption(redisURL string) (rueidis.ClientOption, error) {
-	u, err := url.Parse(redisURL)
+	u, err := url.Parse(strings.TrimSpace(redisURL)) // as the services do
 	if err != nil {
 		return rueidis.ClientOption{}, errURL
 	}

@@ -17,6 +17,7 @@ func TestConnect(t *testing.T) {
 	for _, url := range []string{
 		"redis://:s3cr3t%2Fx@" + s.Addr,
 		"redis://:s3cr3t%2Fx@" + s.Addr + "/",
+		" redis://:s3cr3t%2Fx@" + s.Addr + " \n",
 		"redis://default:s3cr3t%2Fx@" + s.Addr + "/3",
 		"unix://:s3cr3t%2Fx@" + s.Socket,
 		"unix://default:s3cr3t%2Fx@" + s.Socket + "?db=3",

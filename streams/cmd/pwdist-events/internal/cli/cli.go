@@ -105,7 +105,7 @@ const localRedis = "redis://localhost:6379"
 // url is where Redis is. It is not the default of the flag, because --help would
 // print it with its password.
 func (s *source) url() (string, error) {
-	address := cmp.Or(s.redis, os.Getenv("PWDIST_REDIS__URL"), os.Getenv("REDIS_URL"), localRedis)
+	address := strings.TrimSpace(cmp.Or(s.redis, os.Getenv("PWDIST_REDIS__URL"), os.Getenv("REDIS_URL"), localRedis))
 	file := cmp.Or(s.passwordFile, os.Getenv("PWDIST_REDIS__PASSWORD_FILE"))
 	if file == "" {
 		return address, nil
