@@ -15,8 +15,9 @@ type cursor struct {
 	pos   id
 	index int64 // entries ever added up to and including pos, or unknown
 	kind  positionKind
-	first id // oldest entry at the last look
-	last  id // newest entry when the reading began
+	first id   // oldest entry at the last look
+	last  id   // newest entry when the reading began
+	read  bool // pos is an entry that was read
 }
 
 func newCursor(key string, from Position, info logInfo) cursor {
@@ -75,7 +76,7 @@ func (c *cursor) look(info logInfo) *GapError {
 // restart goes on with whatever the log holds.
 func (c *cursor) restart(kind GapKind, info logInfo) *GapError {
 	gap := c.gap(kind, info, unknown)
-	c.pos, c.index, c.kind = id{}, unknown, atBeginning
+	c.pos, c.index, c.kind, c.read = id{}, unknown, atBeginning, false
 	return gap
 }
 
@@ -85,7 +86,18 @@ func (c *cursor) rollBack(info logInfo) *GapError {
 	if info.last.before(c.pos) {
 		c.pos, c.index = info.last, info.added()
 	}
+	c.read = false
 	return gap
+}
+
+// recheck is for a Redis that may have failed over. next is the entry that it
+// has at the cursor or behind it. A log that lost its end and has grown as long
+// again counts as if nothing had been, but lacks the entry at the cursor.
+func (c *cursor) recheck(next id, info logInfo) *GapError {
+	if info.removed < 0 || info.length == 0 || c.pos.before(info.first) || info.last.before(c.pos) || next == c.pos {
+		return nil // it is there, or was trimmed, or look tells more
+	}
+	return c.rollBack(info)
 }
 
 // fresh tells whether everything that the log still holds is wanted.
@@ -112,5 +124,5 @@ func (c *cursor) advance(first, last id, n int64, info logInfo) {
 	case c.index != unknown:
 		c.index += n
 	}
-	c.pos, c.kind = last, afterID
+	c.pos, c.kind, c.read = last, afterID, true
 }

@@ -123,3 +123,31 @@ func TestCursorAdvance(t *testing.T) {
 		})
 	}
 }
+
+func TestCursorRecheck(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		next uint64
+		info logInfo
+		told bool
+	}{
+		{"there", 5, logged(10, 3), false},
+		{"lost", 7, logged(10, 3), true},
+		{"trimmed", 7, logged(10, 6), false},
+		{"emptied", 0, logged(10, 10), false},
+		{"shorter", 0, logged(4, 3), false},
+		{"not counted, so it can have been deleted", 7, without(logged(10, 3)), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cur := newCursor("k", after(3), logged(10, 3))
+			cur.advance(id{4, 0}, id{5, 0}, 2, logged(10, 3))
+			gap := cur.recheck(id{c.next, 0}, c.info)
+			require.Equal(t, c.told, gap != nil)
+			require.Equal(t, !c.told, cur.read, "told once")
+			require.Equal(t, id{5, 0}, cur.pos)
+			if c.told {
+				require.Equal(t, RolledBack, gap.Kind)
+			}
+		})
+	}
+}

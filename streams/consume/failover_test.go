@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -127,4 +128,44 @@ func TestGroupLeavesARedisThatWasDemoted(t *testing.T) {
 			next.allAcked()
 		})
 	}
+}
+
+// TestTailTellsOfAFailoverAfterWhichTheLogHasGrown: it is as long again as what
+// was read of it.
+func TestTailTellsOfAFailoverAfterWhichTheLogHasGrown(t *testing.T) {
+	p, next := newPool(t), newPool(t)
+	write := func(p *pool, from, to, first int) {
+		for i := from; i <= to; i++ {
+			p.session(strconv.Itoa(i), fmt.Sprintf("%d-0", first+i))
+		}
+	}
+	write(p, 1, 5, 100)
+	write(next, 1, 3, 100)
+	write(next, 6, 9, 200)
+	crossing := newCrossing(t, p.server.Addr)
+	client, err := consume.Connect("redis://" + crossing.addr)
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	f := follow(t, consume.Tail(testContext(t), client, "default", consume.Beginning(), consume.WithBlock(time.Minute)))
+	require.Equal(t, names(1, 5), f.sessions(5))
+
+	// A connection that is lost is no failover yet.
+	p.meanwhile(func() {
+		p.blocked(1)
+		p.do("CLIENT", "KILL", "TYPE", "normal")
+		p.blocked(1)
+		write(p, 10, 10, 100)
+	})
+	require.Equal(t, names(10, 10), f.sessions(1))
+
+	p.meanwhile(func() {
+		p.blocked(1)
+		crossing.to.Store(&next.server.Addr)
+		p.do("CLIENT", "KILL", "TYPE", "normal")
+	})
+	var gap *consume.GapError
+	require.ErrorAs(t, f.err(), &gap)
+	require.Equal(t, consume.RolledBack, gap.Kind)
+	require.Equal(t, "110-0", gap.After)
+	require.Equal(t, names(6, 9), f.sessions(4))
 }

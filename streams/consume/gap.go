@@ -18,7 +18,8 @@ const (
 	Replaced
 	// RolledBack says that Redis lost the last entries in a failover and goes on
 	// from an earlier one. What was lost is recorded again as far as anybody knows
-	// of it.
+	// of it. A state that was folded from lost events can be wrong, so fold anew,
+	// from the oldest entry.
 	RolledBack
 )
 

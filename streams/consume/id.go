@@ -36,6 +36,14 @@ func (i id) compare(j id) int {
 
 func (i id) before(j id) bool { return i.compare(j) < 0 }
 
+// previous is the last place in front of i.
+func (i id) previous() id {
+	if i.seq == 0 {
+		return beforeMillis(i.ms)
+	}
+	return id{i.ms, i.seq - 1}
+}
+
 // beforeMillis is the last place in front of the moment ms.
 func beforeMillis(ms uint64) id {
 	if ms == 0 {

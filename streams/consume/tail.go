@@ -119,6 +119,7 @@ type reader struct {
 	batch  int64
 
 	ready bool
+	doubt bool // a read has failed, and what answers now may be another Redis
 	cur   cursor
 }
 
@@ -154,14 +155,20 @@ func (r *reader) end(ctx context.Context, to Position) (id, error) {
 // read returns the next entries. With a block time it waits for one at most that
 // long. When there is a gap it returns no entries, and goes on behind the gap
 // the next time.
-func (r *reader) read(ctx context.Context, block time.Duration) ([]rueidis.XRangeEntry, *GapError, error) {
+func (r *reader) read(ctx context.Context, block time.Duration) (_ []rueidis.XRangeEntry, _ *GapError, err error) {
 	if err := r.start(ctx); err != nil {
 		return nil, nil, err
 	}
+	if r.doubt && r.cur.read {
+		if gap, err := r.recheck(ctx); gap != nil || err != nil {
+			return nil, gap, err
+		}
+	}
+	defer func() { r.doubt = err != nil }()
 	call, cancel := limited(ctx, readLimit(block))
 	defer cancel()
 	// XINFO rides along, so that it is answered right behind the read.
-	answers := r.client.DoMulti(call, r.xread(block), xinfo(r.client, r.key))
+	answers := r.client.DoMulti(call, r.xread(r.cur.pos, r.batch, block), xinfo(r.client, r.key))
 
 	entries, err := streamEntries(answers[0], r.key)
 	if err != nil {
@@ -189,14 +196,38 @@ func (r *reader) read(ctx context.Context, block time.Duration) ([]rueidis.XRang
 	return entries, nil, nil
 }
 
+// recheck looks, once after a read that failed, whether the log still has what
+// was read from it. It blocks, if for a moment only, to ask over the kind of
+// connection that failed.
+func (r *reader) recheck(ctx context.Context) (*GapError, error) {
+	call, cancel := limited(ctx, answerLimit)
+	defer cancel()
+	answers := r.client.DoMulti(call, r.xread(r.cur.pos.previous(), 1, time.Millisecond), xinfo(r.client, r.key))
+	entries, err := streamEntries(answers[0], r.key)
+	if err != nil {
+		return nil, withCause(call, err)
+	}
+	info, err := parseInfo(answers[1])
+	if err != nil {
+		return nil, withCause(call, err)
+	}
+	next := id{}
+	if len(entries) > 0 {
+		if next, err = parseID(entries[0].ID); err != nil {
+			return nil, err
+		}
+	}
+	return r.cur.recheck(next, info), nil
+}
+
 // xread is put together by hand because rueidis repeats a built XREAD by itself,
 // and in silence, for as long as Redis is away.
-func (r *reader) xread(block time.Duration) rueidis.Completed {
-	args := []string{"COUNT", strconv.FormatInt(r.batch, 10)}
+func (r *reader) xread(after id, count int64, block time.Duration) rueidis.Completed {
+	args := []string{"COUNT", strconv.FormatInt(count, 10)}
 	if block > 0 {
 		args = append(args, "BLOCK", strconv.FormatInt(block.Milliseconds(), 10))
 	}
-	cmd := r.client.B().Arbitrary("XREAD").Args(args...).Args("STREAMS").Keys(r.key).Args(r.cur.pos.String())
+	cmd := r.client.B().Arbitrary("XREAD").Args(args...).Args("STREAMS").Keys(r.key).Args(after.String())
 	if block > 0 {
 		return cmd.Blocking()
 	}
