@@ -1,4 +1,4 @@
---@ fits choose place queue standing token
+--@ fits choose place queue standing token purge
 -- acquire gives a session a slot of a least-loaded fitting worker, or queues it, in one step.
 -- Called again with an id that is known, it tells where that session is: the reply of the
 -- first call may have been lost, and a cancel may have overtaken it.
