@@ -88,7 +88,10 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // the server's side's or the client's, or one with ErrPolicy.
 func (g *Guard) Feed(b []byte) error {
 	plain, _ := scratches.Get().(*scratch)
-	defer scratches.Put(plain)
+	defer func() {
+		g.place.fed, g.place.plain = nil, nil // an idle session keeps no buffer
+		scratches.Put(plain)
+	}()
 	sent, start := 0, 0 // b[:sent] is dealt with; the unit begins at start
 	g.place.feed(g.streaming)
 	for i := 0; i < len(b); {

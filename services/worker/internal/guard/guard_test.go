@@ -275,6 +275,8 @@ func TestNamesOfTracesStayHere(t *testing.T) {
 			g, w := newGuard(filter)
 			feed(t, g, in, size)
 			require.Equal(t, expected, w.forwarded, "in pieces of %d", size)
+			require.Nil(t, g.place.plain, "it is the next one's")
+			require.Nil(t, g.place.fed)
 			require.Empty(t, w.refused)
 		}
 		// In fragments, with a ping between all of them.
