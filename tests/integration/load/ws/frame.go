@@ -10,6 +10,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Opcodes of frames.
@@ -37,6 +40,7 @@ type Conn struct {
 
 	in   *bufio.Reader
 	head [14]byte
+	raw  syscall.RawConn // once a payload was forgotten
 }
 
 // errBig reports a frame that does not fit in an int.
@@ -89,8 +93,8 @@ func (c *Conn) Take(h Header, b []byte) error {
 	return nil
 }
 
-// Skip reads a payload and forgets it. Scratch is what it reads large ones
-// into, so that they take few system calls.
+// Skip receives a payload and forgets it. Scratch is where it comes to on sockets
+// other than TCP's, which forget without a copy, and bounds what one system call takes.
 func (c *Conn) Skip(size int, scratch []byte) error {
 	if n := min(size, c.in.Buffered()); n > 0 {
 		if _, err := c.in.Discard(n); err != nil {
@@ -99,13 +103,40 @@ func (c *Conn) Skip(size int, scratch []byte) error {
 		size -= n
 	}
 	for size > 0 {
-		n, err := c.Conn.Read(scratch[:min(size, len(scratch))])
+		n, err := c.forget(scratch[:min(size, len(scratch))])
 		size -= n
 		if err != nil && size > 0 {
 			return err
 		}
 	}
 	return nil
+}
+
+// forget is a read whose bytes nobody wants (MSG_TRUNC in tcp(7)).
+func (c *Conn) forget(b []byte) (n int, err error) {
+	if c.raw == nil {
+		s, ok := c.Conn.(syscall.Conn)
+		if !ok {
+			return c.Conn.Read(b)
+		}
+		if c.raw, err = s.SyscallConn(); err != nil {
+			return 0, err
+		}
+	}
+	waited := c.raw.Read(func(fd uintptr) bool {
+		for {
+			if n, _, err = unix.Recvfrom(int(fd), b, unix.MSG_TRUNC); !errors.Is(err, unix.EINTR) {
+				return !errors.Is(err, unix.EAGAIN)
+			}
+		}
+	})
+	switch {
+	case waited != nil:
+		return 0, waited
+	case err == nil && n == 0:
+		return 0, io.ErrUnexpectedEOF
+	}
+	return max(n, 0), err
 }
 
 // Mask masks or unmasks a payload that begins at the key's first byte.
