@@ -103,6 +103,9 @@ func TestProxyDrainHasADeadline(t *testing.T) {
 	for _, name := range []string{"endless", "raw"} {
 		require.Equal(t, event.ReasonProxyDrained, p.Log.AwaitSession(t, name, event.SessionEnded).Session.Reason)
 	}
+	endless := p.Log.AwaitSession(t, "endless", event.SessionEnded).Session
+	require.NotZero(t, endless.MessagesUp)
+	require.NotZero(t, endless.MessagesDown)
 	require.Equal(t, event.SessionRejected, p.Log.AwaitSession(t, "waiting", event.SessionRejected).Type)
 }
 

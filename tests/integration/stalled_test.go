@@ -41,6 +41,8 @@ func TestAClientThatNeverReadsIsStalled(t *testing.T) {
 	require.Equal(t, event.ReasonStalled, end.Session.Reason)
 	require.NotZero(t, end.Session.BytesDown)
 	require.Less(t, end.Session.BytesDown, int64(answers*answerSize))
+	require.NotZero(t, end.Session.MessagesUp)
+	require.NotZero(t, end.Session.MessagesDown)
 
 	title, err := harness.Visit(t, p.URL("name=next"), "http://example.com/")
 	require.NoError(t, err)

@@ -202,9 +202,7 @@ func (p *proxy) ended(session string, r relay.Result) {
 	p.metrics.bytes.WithLabelValues("down").Add(float64(r.BytesDown))
 	p.metrics.messages.WithLabelValues("up").Add(float64(r.MessagesUp))
 	p.metrics.messages.WithLabelValues("down").Add(float64(r.MessagesDown))
-	p.admit.Ended(state.End{Session: session, Reason: r.Reason, Counts: state.Counts{
-		BytesUp: r.BytesUp, BytesDown: r.BytesDown, MessagesUp: r.MessagesUp, MessagesDown: r.MessagesDown,
-	}})
+	p.admit.Ended(state.End{Session: session, Reason: r.Reason, Counts: state.Counts(r.Counts)})
 }
 
 func (p *proxy) wait(a edge.Ask) time.Duration {

@@ -67,7 +67,7 @@ func (r *running) remove(id string) {
 	delete(r.sessions, id)
 }
 
-// ends lists all sessions as ended for a reason, with the bytes so far.
+// ends lists all sessions as ended for a reason, with what went through so far.
 func (r *running) ends(reason string) []state.End {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,7 +98,7 @@ func (r *running) endsOf(sessions []*relay.Session, reason string) []state.End {
 func (s served) end(id, reason string) state.End {
 	e := state.End{Session: id, Reason: reason}
 	if s.Session != nil {
-		e.BytesUp, e.BytesDown = s.Bytes()
+		e.Counts = state.Counts(s.Session.Counts())
 	}
 	return e
 }

@@ -63,7 +63,8 @@ func TestSession(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x02hi", string(all))
 	_ = c.Close()
-	require.Equal(t, relay.Result{Reason: relay.ReasonLost, BytesUp: uint64(2 * len(frame)), BytesDown: 4, MessagesUp: 2, MessagesDown: 1}, receive(t, ended))
+	counts := relay.Counts{BytesUp: uint64(2 * len(frame)), BytesDown: 4, MessagesUp: 2, MessagesDown: 1}
+	require.Equal(t, relay.Result{Reason: relay.ReasonLost, Counts: counts}, receive(t, ended))
 }
 
 func TestAnswers(t *testing.T) {

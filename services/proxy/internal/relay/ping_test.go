@@ -25,8 +25,8 @@ func TestI8PingWhileBytesWait(t *testing.T) {
 			_, _ = sent.Write(message)
 			messages++
 			require.Eventually(t, func() bool {
-				up, down := s.Bytes()
-				return []uint64{up, down}[from] == uint64(messages*len(message))
+				n := s.Counts()
+				return [...]uint64{n.BytesUp, n.BytesDown}[from] == uint64(messages*len(message))
 			}, patience, time.Millisecond/10, "all of it is read")
 		}
 		s.PingUnblocked(from)

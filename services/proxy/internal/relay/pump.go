@@ -29,6 +29,7 @@ type dir struct {
 	heard            atomic.Bool   // src sent something since the keeper looked
 	ping             atomic.Bool   // dst is to be pinged
 	bytes            atomic.Uint64 // that src sent behind the handshake
+	messages         atomic.Uint64 // that have ended among them
 
 	// Owned by the pump.
 	frames   wsframe.Follower
@@ -208,9 +209,18 @@ func (d *dir) count(b []byte) {
 	d.bytes.Add(uint64(len(b)))
 	// An error means that this is not WebSocket; it is passed on all the same.
 	_ = d.frames.Feed(b)
+	d.countMessages()
 	if !d.farewell && d.frames.CloseSeen() {
 		d.farewell = true
 		d.session.farewell.CompareAndSwap(0, 1+int32(d.src.side)) //nolint:gosec // 0 or 1
+	}
+}
+
+// countMessages lets others read what only the pump may ask the follower. A write costs
+// more than a look, and most of what is read ends no message or many.
+func (d *dir) countMessages() {
+	if n := d.frames.Messages(); n != d.messages.Load() {
+		d.messages.Store(n)
 	}
 }
 

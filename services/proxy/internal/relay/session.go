@@ -9,10 +9,15 @@ import (
 	"github.com/lesismal/nbio"
 )
 
+// Counts is what went through a session. Up is from client to worker.
+type Counts struct {
+	BytesUp, BytesDown, MessagesUp, MessagesDown uint64
+}
+
 // Result tells how a session ended and what went through it.
 type Result struct {
-	Reason                                       string
-	BytesUp, BytesDown, MessagesUp, MessagesDown uint64
+	Reason string
+	Counts
 }
 
 // The reasons that a relay finds out by itself.
@@ -225,9 +230,13 @@ func (s *Session) closeWith(code int, reason, text string) {
 	s.dirs[workerSide].run()
 }
 
-// Bytes is what went through so far; up is from client to worker.
-func (s *Session) Bytes() (up, down uint64) {
-	return s.dirs[clientSide].bytes.Load(), s.dirs[workerSide].bytes.Load()
+// Counts is what went through so far.
+func (s *Session) Counts() Counts {
+	up, down := &s.dirs[clientSide], &s.dirs[workerSide]
+	return Counts{
+		BytesUp: up.bytes.Load(), BytesDown: down.bytes.Load(),
+		MessagesUp: up.messages.Load(), MessagesDown: down.messages.Load(),
+	}
 }
 
 // Close ends the session at once.
@@ -269,12 +278,8 @@ func (s *Session) stopped() {
 		s.relay.stuck.remove(&s.dirs[i])
 		l.close()
 	}
-	up, down := &s.dirs[clientSide], &s.dirs[workerSide]
 	s.mu.Lock()
-	result := Result{
-		Reason: s.reason, BytesUp: up.bytes.Load(), BytesDown: down.bytes.Load(),
-		MessagesUp: up.frames.Messages(), MessagesDown: down.frames.Messages(),
-	}
+	result := Result{s.reason, s.Counts()}
 	s.mu.Unlock()
 	if s.onEnd != nil {
 		s.onEnd(result)

@@ -147,6 +147,7 @@ func (d *dir) pipeIn() (drained bool) {
 		}
 		d.bytes.Add(uint64(n))
 		d.frames.Skip(uint64(n))
+		d.countMessages()
 		d.long = true
 	case errors.Is(err, unix.EAGAIN):
 		return true
