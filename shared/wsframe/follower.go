@@ -145,6 +145,24 @@ func (f *Follower) Skip(n uint64) {
 	}
 }
 
+// ToBoundary is how many bytes come before the next boundary, as far as is
+// known: within a header the frame may turn out to be longer, never shorter. It
+// is 0 at a boundary, and where the stream cannot be followed.
+func (f *Follower) ToBoundary() uint64 {
+	switch {
+	case f.stage == atStart || f.failed != 0:
+		return 0
+	case f.stage == atLength:
+		return 1
+	case f.stage == atPayload:
+		return f.remain
+	case f.stage == atMask:
+		return uint64(f.left) + f.remain
+	default: // of a length
+		return uint64(f.left)
+	}
+}
+
 // CloseSeen reports whether a close frame has begun. RFC 6455 allows its
 // sender nothing after it.
 func (f *Follower) CloseSeen() bool { return f.flags&sawClose != 0 }

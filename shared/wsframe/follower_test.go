@@ -154,6 +154,13 @@ func TestFollowerAgreesWithModel(t *testing.T) {
 		var err error
 		for rest := stream; len(rest) > 0; {
 			n := min(len(rest), rapid.SampledFrom([]int{1, 2, 3, 11, 1000, 1 << 20}).Draw(t, "chunk"))
+			if left := f.ToBoundary(); left > 0 && rapid.Bool().Draw(t, "to boundary") {
+				require.False(t, f.AtBoundary())
+				n = min(len(rest), int(left))
+				short := f // of the last of these bytes, which is not beyond the frame
+				_ = short.Feed(rest[:n-1])
+				require.Equal(t, f.Frames(), short.Frames())
+			}
 			err = f.Feed(rest[:n])
 			rest = rest[n:]
 			if unseen := min(f.Ahead(), uint64(len(rest))); unseen > 0 && rapid.Bool().Draw(t, "skip") {
@@ -164,6 +171,33 @@ func TestFollowerAgreesWithModel(t *testing.T) {
 		}
 		require.Equal(t, model(stream), observe(&f, err))
 	})
+}
+
+// TestToBoundary goes to the end of a frame from each place in it, and not further.
+func TestToBoundary(t *testing.T) {
+	for _, size := range []int{0, 1, 125, 126, 0xffff, 1 << 16} {
+		for _, masked := range []bool{false, true} {
+			message := frame(0x82, masked, make([]byte, size))
+			for begun := 1; begun < min(len(message), 20); begun++ {
+				var f wsframe.Follower
+				require.NoError(t, f.Feed(message[:begun]))
+				rest, steps := message[begun:], 0
+				for ; !f.AtBoundary(); steps++ {
+					n := f.ToBoundary()
+					require.NotZero(t, n)
+					require.LessOrEqual(t, n, uint64(len(rest)))
+					require.NoError(t, f.Feed(rest[:n]))
+					rest = rest[n:]
+				}
+				require.Empty(t, rest)
+				require.LessOrEqual(t, steps, 3)
+				require.Zero(t, f.ToBoundary())
+			}
+		}
+	}
+	var broken wsframe.Follower
+	require.Error(t, broken.Feed([]byte{0x83}))
+	require.Zero(t, broken.ToBoundary())
 }
 
 func TestPayloadsNeedNotBeSeen(t *testing.T) {

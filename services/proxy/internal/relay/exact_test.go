@@ -91,9 +91,12 @@ func TestNotWebSocket(t *testing.T) {
 	require.Equal(t, garbage, read(t, s.client, len(garbage)))
 	write(t, s.worker, garbage)
 	require.Equal(t, garbage, read(t, s.client, len(garbage)))
+	s.Ping() // for which there is no place
+	write(t, s.worker, garbage)
+	require.Equal(t, garbage, read(t, s.client, len(garbage)))
 	_ = s.client.Close()
 	_ = s.worker.Close()
-	require.EqualValues(t, 2*len(garbage), s.ended().BytesDown)
+	require.EqualValues(t, 3*len(garbage), s.ended().BytesDown)
 }
 
 // TestEarly has bytes on both sides before the session begins.

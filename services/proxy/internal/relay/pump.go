@@ -124,11 +124,18 @@ func (d *dir) pump() (more bool) {
 		if !d.flush() {
 			return false
 		}
-		if !d.ended && d.src.side == workerSide && d.session.closing.Load() != nil && d.injectClose() {
-			continue
+		due := false // something stands behind the frame that src is sending
+		if !d.ended && d.src.side == workerSide && d.session.closing.Load() != nil {
+			if d.injectClose() {
+				continue
+			}
+			due = true
 		}
-		if d.ping.Load() && d.injectPing() {
-			continue
+		if d.ping.Load() {
+			if d.injectPing() {
+				continue
+			}
+			due = true
 		}
 		switch {
 		case d.ended:
@@ -155,6 +162,9 @@ func (d *dir) pump() (more bool) {
 			// Another one comes, most likely: no more than its header is worth a copy.
 			b, d.long = b[:headRoom], false
 		}
+		if due {
+			b = d.toBoundary(b)
+		}
 		n, result := d.src.read(b)
 		switch result {
 		case later:
@@ -172,6 +182,17 @@ func (d *dir) pump() (more bool) {
 		}
 	}
 	return false
+}
+
+// toBoundary is as much of a buffer as the frame that src is sending fills. Where
+// frames follow each other without a pause, a read that takes more ends within one
+// of them nearly always.
+func (d *dir) toBoundary(b []byte) []byte {
+	n := d.frames.ToBoundary()
+	if n == 0 || n >= uint64(len(b)) || d.discard || d.frames.CloseSeen() {
+		return b // nothing can be put in, or not yet
+	}
+	return b[:n]
 }
 
 // stays is for a src that has more to send than an event said.
