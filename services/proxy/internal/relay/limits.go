@@ -64,13 +64,22 @@ func (r *Relay) limit() {
 			case o.Longest > 0 && now.Sub(l.began) >= o.Longest:
 				l.over, old = true, append(old, s)
 			case o.Idle > 0 && now.Sub(l.active) >= o.Idle:
-				l.over, idle = true, append(idle, s)
+				if s.uploads() {
+					l.active = now // the stall limit judges whoever does not take it
+				} else {
+					l.over, idle = true, append(idle, s)
+				}
 			}
 		}
 		maps.DeleteFunc(known, func(_ *Session, l *lived) bool { return l.turn != turn })
 		r.over(idle, ReasonIdle, fmt.Sprintf("the client has sent nothing for %s (session.idle)", r.options.Idle))
 		r.over(old, ReasonTooLong, fmt.Sprintf("a session may last %s (session.max_duration)", r.options.Longest))
 	}
+}
+
+// uploads tells whether something of the client's waits for its worker, here or in the kernel.
+func (s *Session) uploads() bool {
+	return s.dirs[clientSide].blocked.Load() || s.legs[workerSide].waiting() > 0
 }
 
 func (r *Relay) over(sessions []*Session, reason, text string) {
