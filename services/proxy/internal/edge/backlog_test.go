@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"syscall"
@@ -48,6 +49,38 @@ func TestDrainAnswersTheBacklog(t *testing.T) {
 		require.Equal(t, string(refusal.Draining), r.Header.Get(refusal.HeaderCode))
 	}
 	require.Empty(t, p.upgrades)
+}
+
+// A client that was accepted just before the end is told of it as well, if its request comes soon.
+func TestDrainAnswersWhoHasJustCome(t *testing.T) {
+	opened := make(chan struct{}, 1)
+	p := serve(t, func(o *Options) { o.opened = func(*nbio.Conn) { opened <- struct{}{} } })
+	c := p.dial()
+	receive(t, opened)
+	drained := make(chan struct{})
+	go func() { p.Drain(); close(drained) }()
+	receive(t, p.listener.quiet)
+	select {
+	case <-drained:
+		t.Fatal("it was not waited for")
+	case <-time.After(sweepTime / 10): // its request is on its way
+	}
+	_, err := io.WriteString(c, upgrade("/", stock...))
+	require.NoError(t, err)
+	r, _ := answer(t, c)
+	require.Equal(t, string(refusal.Draining), r.Header.Get(refusal.HeaderCode))
+	receive(t, drained)
+}
+
+// A client that says nothing holds up an end for no longer than one that has just come may need.
+func TestDrainLeavesTheSilent(t *testing.T) {
+	opened := make(chan struct{}, 1)
+	p := serve(t, func(o *Options) { o.opened = func(*nbio.Conn) { opened <- struct{}{} } })
+	p.dial()
+	receive(t, opened)
+	<-time.After(sweepTime)
+	p.Drain()
+	require.True(t, time.Now().Before(p.listener.until))
 }
 
 // Where another process has the socket, its clients are left to it.

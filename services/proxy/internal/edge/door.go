@@ -73,7 +73,7 @@ func (e *Edge) open(c *nbio.Conn) {
 			d.address, d.trusted = addressOf(host), e.o.Trusted.trustsHost(host)
 		}
 		c.SetSession(d)
-		e.unfinished.enter()
+		e.unfinished.enter(d)
 		if e.o.opened != nil {
 			e.o.opened(c)
 		}
@@ -124,7 +124,7 @@ func (d *door) unwatched(err error) {
 			}
 		}
 		d.edge.pending.leave(d)
-		d.edge.unfinished.leave()
+		d.edge.unfinished.leave(d)
 	}
 	d.mu.Unlock()
 	if c != nil {
@@ -262,36 +262,36 @@ func (s *headScan) end(b []byte) int {
 
 // adopt hands the connection of a request to the relay, with what the client
 // has sent behind the request.
-func (e *Edge) adopt(w http.ResponseWriter) (*relay.Client, error) {
+func (e *Edge) adopt(w http.ResponseWriter) (*door, *relay.Client, error) {
 	h, ok := w.(http.Hijacker)
 	if !ok {
-		return nil, errForeign
+		return nil, nil, errForeign
 	}
 	conn, _, err := h.Hijack()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if hc, ok := conn.(*nbhttp.Conn); ok {
 		conn = hc.Conn
 	}
 	c, ok := conn.(*nbio.Conn)
 	if !ok {
-		return nil, errForeign
+		return nil, nil, errForeign
 	}
 	d, ok := c.Session().(*door)
 	if !ok {
-		return nil, errForeign
+		return nil, nil, errForeign
 	}
 	if d.client.Load() != nil || d.closed {
-		return nil, net.ErrClosed // a second request behind the first
+		return nil, nil, net.ErrClosed // a second request behind the first
 	}
 	e.pending.leave(d)
 	client, err := e.relay.Adopt(c, d.numbers, bytes.Clone(d.rest))
 	if err != nil {
 		d.closed = true
-		e.unfinished.leave()
-		return nil, err
+		e.unfinished.leave(d)
+		return nil, nil, err
 	}
 	d.client.Store(client)
-	return client, nil
+	return d, client, nil
 }

@@ -171,7 +171,7 @@ func (e *Edge) Leave() <-chan struct{} {
 	settled := make(chan struct{})
 	go func() {
 		<-e.listener.quiet
-		<-e.unfinished.none()
+		<-e.unfinished.none(time.Time{})
 		close(settled)
 	}()
 	return settled
@@ -179,19 +179,16 @@ func (e *Edge) Leave() <-chan struct{} {
 
 // Drain stops accepting. Connections that are open stay, and their requests
 // are refused; so are those of the clients that wait to be accepted, unless Leave came
-// before.
+// before. It gives the requests of those who have come just now the time to arrive.
 func (e *Edge) Drain() {
 	e.draining.Store(true)
 	e.listener.end()
 	<-e.listener.quiet
-	if e.listener.swept == 0 {
-		return
-	}
-	// Their requests came with them, most likely.
 	timer := time.NewTimer(time.Until(e.listener.until))
 	defer timer.Stop()
 	select {
-	case <-e.unfinished.none():
+	// Who has said nothing for longer has nothing to ask, most likely.
+	case <-e.unfinished.none(e.listener.ended.Add(-sweepTime)):
 	case <-timer.C:
 	}
 }
@@ -207,11 +204,11 @@ func (e *Edge) Stop(ctx context.Context) error {
 // serve takes the connection of every request: nbio only watches it, and one
 // that is refused shall get the whole answer.
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
-	client, err := e.adopt(w)
+	d, client, err := e.adopt(w)
 	if err != nil {
 		return // it has left, or the proxy stops
 	}
-	defer e.unfinished.leave()
+	defer e.unfinished.leave(d)
 	trim(r.Header)
 	if !isWebSocket(r) {
 		client.Refuse(e.plain(r))

@@ -38,14 +38,14 @@ type listener struct {
 	// ready is closed when connections may come.
 	ready    chan struct{}
 	ending   chan struct{} // closed when only those who wait already are taken
-	until    time.Time     // the longest that may take, set before
+	ended    time.Time     // when that began, set before
+	until    time.Time     // the longest that it may take, likewise
 	end      func()
 	stopped  chan struct{}
 	stop     func() // closes the socket
 	quiet    chan struct{}
 	released chan struct{}
 	release  func()
-	swept    int       // clients that were taken from the backlog at the end; Accept's, until quiet
 	warned   time.Time // Accept's
 }
 
@@ -99,7 +99,8 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 		_ = ln.Close()
 	})
 	l.end = sync.OnceFunc(func() {
-		l.until = time.Now().Add(sweepTime)
+		l.ended = time.Now()
+		l.until = l.ended.Add(sweepTime)
 		close(l.ending)
 		_ = file.SetReadDeadline(time.Unix(1, 0)) // wakes Accept
 	})
@@ -158,7 +159,6 @@ func (l *listener) next() (*accepted, error) {
 	}
 	if time.Now().Before(l.until) {
 		if c, err := l.sockets.waiting(); err == nil {
-			l.swept++
 			return c, nil
 		}
 	}

@@ -45,7 +45,7 @@ func TestDroppedByMistake(t *testing.T) {
 		_ = c.Close()
 		receive(t, left)
 	}
-	receive(t, p.unfinished.none())
+	receive(t, p.unfinished.none(time.Time{}))
 }
 
 // TestGoneIsGone does not bring back who has left.
@@ -60,7 +60,7 @@ func TestGoneIsGone(t *testing.T) {
 		c := p.send("GET / HT")
 		receive(t, doors)
 		leave(c)
-		receive(t, p.unfinished.none())
+		receive(t, p.unfinished.none(time.Time{}))
 	}
 	require.Empty(t, doors)
 }
