@@ -18,8 +18,8 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
 )
 
-// torrent is a stream of frames of one size that never pauses: they are written
-// many at once, and nowhere near where one ends.
+// torrent is a stream of frames of one size that never pauses: many are written at
+// once.
 type torrent struct {
 	size   int
 	masked bool
@@ -34,16 +34,17 @@ func newTorrent(size int, masked bool) *torrent {
 	return s
 }
 
-// pour writes until the connection takes no more.
+// pour writes until the connection takes no more. No write ends with a frame.
 func (s *torrent) pour(c net.Conn) {
 	all := bytes.Join(s.frames, nil)
+	within := s.size / 3
+	if _, err := c.Write(all[:within]); err != nil {
+		return
+	}
+	all = append(all[within:], all[:within]...)
 	for {
-		for b := all; len(b) > 0; {
-			n := min(len(b), 1<<20-7)
-			if _, err := c.Write(b[:n]); err != nil {
-				return
-			}
-			b = b[n:]
+		if _, err := c.Write(all); err != nil {
+			return
 		}
 	}
 }

@@ -180,6 +180,11 @@ func (p *pump) pass(b []byte) bool {
 		p.follow(b)
 		return p.guarded(p.r.guard.Feed(b))
 	}
+	if p == &p.r.down && p.r.ending.Load() != nil {
+		if n := p.seam(b, (*wsframe.Follower).AtBoundary); n > 0 {
+			b = b[:n] // the last words of the server
+		}
+	}
 	if err := p.deliver(b); err != nil {
 		p.refused(err)
 		return false
@@ -196,11 +201,39 @@ func (p *pump) deliver(b []byte) error {
 	}
 	p.r.talk.Lock()
 	defer p.r.talk.Unlock()
+	if len(p.r.answers) > 0 {
+		n := p.seam(b, (*wsframe.Follower).AtMessageBoundary)
+		if err := p.deliverLocked(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return p.deliverLocked(b)
+}
+
+func (p *pump) deliverLocked(b []byte) error {
 	p.follow(b)
 	if err := p.to.send(b, p.stall()); err != nil {
 		return err
 	}
 	return p.r.answerLocked()
+}
+
+// seam is how much of b goes before something of ours that waits: up to the last
+// place where that may stand, or 0. In a stream that never pauses, what is read
+// at once ends in such a place only by chance.
+func (p *pump) seam(b []byte, fits func(*wsframe.Follower) bool) (last int) {
+	ahead := p.frames
+	for n := 0; n < len(b); {
+		next := n + int(min(max(1, ahead.ToBoundary()), uint64(len(b)-n))) //nolint:gosec // at most len(b)
+		if ahead.Feed(b[n:next]) != nil || ahead.CloseSeen() {
+			break
+		}
+		if n = next; fits(&ahead) {
+			last = n
+		}
+	}
+	return last
 }
 
 // stall is how long the receiver may take nothing.
