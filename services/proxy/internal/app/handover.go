@@ -127,9 +127,9 @@ func (p *proxy) forsake(context.Context) error {
 }
 
 // finishWaiting lets everybody whose connection is open get a session until ctx ends,
-// if another process has the sockets and serves who comes.
+// if another process has the sockets and serves who comes, or will when this one has ended.
 func (p *proxy) finishWaiting(ctx context.Context) {
-	if p.succession.unsaid() {
+	if p.succession.unsaid() || p.succession.managed {
 		p.settled.Store(new(p.edge.Leave()))
 	}
 	settled := p.settled.Load()
