@@ -17,12 +17,18 @@ import (
 
 // TestI8Stalled has sessions of which one side owes the answer to a ping and does
 // not read what the other one sends, for longer than an answer may take. They
-// hold one buffer each and no more, and everybody gets every byte who reads at
-// last.
+// hold one buffer or one pipe each and no more, and everybody gets every byte who
+// reads at last.
 func TestI8Stalled(t *testing.T) {
+	piped(t, stalled)
+}
+
+func stalled(t *testing.T, pipes int) {
 	const sessions, size = 12, 24 << 20
 	// Long enough for what is to wait to be sent first, also on a busy machine.
-	g := newRig(t, func(o *relay.Options) { o.Ping, o.Dead, o.Stall = 16*time.Millisecond, 2*time.Second, time.Hour })
+	g := newRig(t, func(o *relay.Options) {
+		o.Ping, o.Dead, o.Stall, o.Pipes = 16*time.Millisecond, 2*time.Second, time.Hour, pipes
+	})
 	type way struct {
 		s    *session
 		from int
