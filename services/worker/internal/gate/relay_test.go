@@ -350,6 +350,25 @@ func TestAReaderThatStallsIsCut(t *testing.T) { // I8
 	other.take("y")
 }
 
+// The server is beside the gate, with nothing between them that reads in bursts: it gets no more
+// than the stall limit.
+func TestAServerThatStallsIsCutAtTheLimit(t *testing.T) { // I8
+	const stall = 5 * patience / 4 / proxyPatience // what a client may take is longer than the patience
+	r := newRig(t, func(o *Options) { o.Stall = stall })
+	client, _ := r.open("stalled")
+	var pouring sync.WaitGroup
+	pouring.Go(func() {
+		b := frame(make([]byte, 1<<20), true)
+		for {
+			if _, err := client.Write(b); err != nil {
+				return // the gate has hung up
+			}
+		}
+	})
+	require.Equal(t, "stalled", r.waitEnd().Reason)
+	pouring.Wait()
+}
+
 func TestAReaderThatStallsOverAFewBytesIsCut(t *testing.T) { // I8
 	r := newRig(t, func(o *Options) { o.Stall = 100 * time.Millisecond / proxyPatience })
 	client, server := r.open("s")
