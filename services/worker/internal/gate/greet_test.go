@@ -102,12 +102,12 @@ func TestAGreetingThatComesTooLateIsClosed(t *testing.T) {
 	q, err := parseRequest([]byte(handshake("s", 1)))
 	require.NoError(t, err)
 	like := commonOf(q.forward("/secret", true), q.keys)
-	s := spare{last: like}
+	s := spare{last: kind{handshake: like}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		e, _ := r.Current()
-		s.refill(t.Context(), e, like)
+		s.refill(t.Context(), e, kind{handshake: like})
 	}()
 	server := r.ready()
 	s.close()

@@ -23,7 +23,25 @@ type served struct {
 	endpoint browser.Endpoint
 	yes      []byte
 	in       *bufio.Reader // in which more may be waiting
-	like     common        // as which its handshake is
+	request  []byte        // the handshake that it said yes to, or one like it
+	like     common        // as which that is
+	said     hello         // by the gate, in the client's place
+	welcome  *welcome      // the answer to that, once it has come
+}
+
+// say says a hello in the place of the client that is expected to say it.
+func (s *served) say(h hello) error {
+	s.said = h
+	_, err := s.Write(h.frame())
+	return err
+}
+
+// hear takes in the answer to that.
+func (s *served) hear() (err error) {
+	if s.welcome == nil {
+		s.welcome, err = readWelcome(s.said, s.in)
+	}
+	return err
 }
 
 // knock passes the handshake on to the server. Where a known proxy brings it,
@@ -59,7 +77,7 @@ func (g *Gate) knock(ctx context.Context, q request, began time.Time) (*served, 
 			return nil, err
 		}
 	}
-	s.like = like
+	s.request, s.like = handshake, like
 	return s, nil
 }
 

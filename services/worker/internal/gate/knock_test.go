@@ -205,11 +205,11 @@ func TestNoSpareConnectionIsLeftBehind(t *testing.T) {
 	var s spare
 	var wait sync.WaitGroup
 	for range 20 {
-		wait.Go(func() { s.refill(t.Context(), browser.Endpoint{Socket: l.Addr().String()}, "") })
+		wait.Go(func() { s.refill(t.Context(), browser.Endpoint{Socket: l.Addr().String()}, kind{}) })
 	}
 	wait.Wait()
 	s.close()
-	s.refill(t.Context(), browser.Endpoint{Socket: l.Addr().String()}, "")
+	s.refill(t.Context(), browser.Endpoint{Socket: l.Addr().String()}, kind{})
 	c, known := s.take(browser.Endpoint{}, "", nil)
 	require.Nil(t, c)
 	require.Nil(t, known)

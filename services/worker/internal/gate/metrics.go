@@ -11,6 +11,7 @@ type Metrics struct {
 	ended    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	calls    *prometheus.CounterVec
+	hellos   *prometheus.CounterVec
 	opening  prometheus.Histogram
 	up, down traffic
 }
@@ -48,6 +49,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "pwdist_worker_guard_refusals_total",
 			Help: "Calls of clients that the guard refused, by method; protocol stands for a connection that it ended.",
 		}, []string{"method"}),
+		hellos: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pwdist_worker_hellos_total",
+			Help: "Sessions for which the server was asked in advance what clients of their kind say first, by outcome: answered, or unsaid where the client began in another way.",
+		}, []string{"outcome"}),
 		opening: f.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "pwdist_worker_session_opening_seconds",
 			Help:                        "Time from a handshake to its answer, for sessions that started.",

@@ -53,6 +53,7 @@ const (
 // hears of the close.
 type relay struct {
 	client, server *socket
+	ends           sync.Mutex // held by who puts another server in the place of one, and by who ends the session
 	up, down       pump
 	stall          time.Duration // of the server
 	clientStall    time.Duration
@@ -66,6 +67,7 @@ type relay struct {
 	refused func(method string)
 	talk    sync.Mutex // held by who writes to the client and knows where a message ends
 	answers []byte     // of the guard, for the next place where they may stand
+	ear     ear
 }
 
 // pump is one direction of a relay.
@@ -121,6 +123,8 @@ func (r *relay) end(e Ending) {
 	}
 	r.because(e.Reason)
 	r.cutter.Store(time.AfterFunc(endTime, r.cut))
+	r.ends.Lock()
+	defer r.ends.Unlock()
 	_ = r.server.SetReadDeadline(past) // wakes the pump that writes to the client
 }
 
@@ -134,6 +138,8 @@ func (r *relay) because(cause string) {
 
 // cut ends both directions at once.
 func (r *relay) cut() {
+	r.ends.Lock()
+	defer r.ends.Unlock()
 	_ = r.client.Close()
 	_ = r.server.Close()
 }
@@ -177,6 +183,7 @@ func (p *pump) run() {
 // pass delivers bytes; false means that this direction has ended.
 func (p *pump) pass(b []byte) bool {
 	if p == &p.r.up && p.r.guard != nil {
+		p.r.ear.hear(b)
 		p.follow(b)
 		return p.guarded(p.r.guard.Feed(b))
 	}

@@ -75,7 +75,7 @@ type opened struct {
 	voucher  string
 	relay    *relay
 	endpoint browser.Endpoint
-	like     common // as which its handshake with the server was
+	server   *served
 	began    time.Time
 }
 
@@ -117,9 +117,12 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 		r.because(clientClosed)
 		r.cut()
 	}
+	if h := g.spare.expects(s.like); s.said == "" && h != "" {
+		_ = s.say(h) // while the client makes up its mind; an error is an end, which reading tells
+	}
 	g.o.Metrics.opening.Observe(time.Since(began).Seconds())
 	g.o.Metrics.started.Inc()
-	return &opened{session: q.session, voucher: q.voucher, relay: r, endpoint: s.endpoint, like: s.like, began: time.Now()}, nil
+	return &opened{session: q.session, voucher: q.voucher, relay: r, endpoint: s.endpoint, server: s, began: time.Now()}, nil
 }
 
 // unreachable is the refusal for a call to the pool that failed.
@@ -153,6 +156,7 @@ func (g *Gate) run(o *opened) {
 	log := g.o.Log.With(zap.String("session", o.session.Session))
 	log.Debug("session started", zap.Int("attempt", o.session.Attempt), zap.String("proxy", o.session.Proxy), zap.String("client", o.session.Client))
 	stop := o.relay.watchSilence(max(g.o.Stall, g.leastSilence))
+	g.introduce(o.relay, o.server)
 	reason := o.relay.run()
 	stop()
 	ended := time.Now()
@@ -168,7 +172,8 @@ func (g *Gate) run(o *opened) {
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
 	if g.proxies.know(o.voucher) {
-		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint, o.like) })
+		like := kind{o.server.like, o.relay.ear.said}
+		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint, like) })
 	}
 	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})
 }

@@ -11,7 +11,8 @@ import (
 // spare is a connection to the Playwright server for the next session, opened when
 // one has ended. When two in a row came with the same handshake, it is expected of
 // the third, and the server has answered it already: half a handshake's time is the
-// server's, and most of what it does then is the same for all. Otherwise nothing
+// server's, and most of what it does then is the same for all. So it is with what a
+// client says first (see hello). Otherwise nothing
 // has been said on it, and the server closes it when no other comes for about a
 // minute. What has become of it in the meantime its user finds out.
 //
@@ -21,9 +22,26 @@ type spare struct {
 	mu      sync.Mutex
 	conn    net.Conn
 	greeted *greeted // instead of conn
-	last    common   // the handshake of the session that ended last, but for the key
+	last    kind     // of the session that ended last
+	hello   hello    // which the last two said, if these were of one kind
 	filling bool
 	closed  bool
+}
+
+// kind is how a session began, as far as others begin like it.
+type kind struct {
+	handshake common
+	hello     hello
+}
+
+// expects is what a session with that handshake is expected to say first.
+func (s *spare) expects(like common) hello {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last.handshake != like {
+		return ""
+	}
+	return s.hello
 }
 
 // take returns a connection on which nothing was said, or one that has the
@@ -44,11 +62,16 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 }
 
 // refill opens a connection for the next session, if there is none, after one
-// with that handshake.
-func (s *spare) refill(ctx context.Context, e browser.Endpoint, like common) {
+// of that kind.
+func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	s.mu.Lock()
-	same := like != "" && s.last == like
+	same := like.handshake != "" && s.last.handshake == like.handshake
+	s.hello = ""
+	if same && s.last.hello == like.hello {
+		s.hello = like.hello
+	}
 	s.last = like
+	expected := s.hello
 	if s.conn != nil || s.greeted != nil || s.filling || s.closed {
 		s.mu.Unlock()
 		return
@@ -56,7 +79,7 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like common) {
 	s.filling = true
 	s.mu.Unlock()
 
-	c, g := connect(ctx, e, like, same)
+	c, g := connect(ctx, e, like.handshake, same, expected)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +91,9 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like common) {
 	s.conn, s.greeted = c, g
 }
 
-// connect opens a connection. Where that fails there is none: the next session tells.
-func connect(ctx context.Context, e browser.Endpoint, like common, say bool) (net.Conn, *greeted) {
+// connect opens a connection, and says on it what is expected to be said. Where
+// that fails there is none: the next session tells.
+func connect(ctx context.Context, e browser.Endpoint, like common, say bool, h hello) (net.Conn, *greeted) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", e.Socket)
 	if err != nil {
@@ -81,6 +105,10 @@ func connect(ctx context.Context, e browser.Endpoint, like common, say bool) (ne
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	g, err := greet(c, e, like)
 	if err != nil {
+		return nil, nil
+	}
+	if h != "" && (g.say(h) != nil || g.hear() != nil) {
+		_ = g.Close()
 		return nil, nil
 	}
 	return nil, g
