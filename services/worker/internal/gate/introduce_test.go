@@ -207,7 +207,7 @@ func TestAnotherLanguageIsNotAskedForInAdvance(t *testing.T) {
 	server = r.ready()
 	server.expect(yesTo)
 	r.greets()
-	client = r.begin("c", initialize("1", python))
+	r.begin("c", initialize("1", python))
 	server.take(initialize("1", python))
 }
 
