@@ -35,6 +35,9 @@ func (g *Gate) introduce(r *relay, s *served) {
 		g.o.Metrics.hellos.WithLabelValues("answered").Inc()
 		return
 	}
+	if r.ending.Load() != nil {
+		return
+	}
 	g.o.Metrics.hellos.WithLabelValues("unsaid").Inc()
 	if err := g.restart(r, s); err != nil {
 		r.because(serverGone)
@@ -59,15 +62,14 @@ func (r *relay) listen(patience time.Duration) (said hello, id []byte, size int,
 	}
 }
 
-// welcomed waits for the server's answer, if it has not come yet.
+// welcomed waits for the server's answer, if it has not come yet, as long as the
+// client would, or until the worker ends the session.
 func (r *relay) welcomed(s *served) bool {
-	_ = s.SetReadDeadline(time.Now().Add(openTime))
-	err := s.hear()
-	_ = s.SetReadDeadline(time.Time{})
-	if err == nil {
-		r.down.early = rest(s.in)
+	if r.ending.Load() != nil || s.hear() != nil {
+		return false
 	}
-	return err == nil
+	r.down.early = rest(s.in)
+	return true
 }
 
 // restart begins the session's connection to the server anew.
