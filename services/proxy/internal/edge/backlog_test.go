@@ -55,6 +55,7 @@ func TestDrainAnswersTheBacklog(t *testing.T) {
 func TestDrainAnswersWhoHasJustCome(t *testing.T) {
 	opened := make(chan struct{}, 1)
 	p := serve(t, func(o *Options) { o.opened = func(*nbio.Conn) { opened <- struct{}{} } })
+	p.listener.sweep = patience
 	c := p.dial()
 	receive(t, opened)
 	drained := make(chan struct{})
@@ -76,9 +77,10 @@ func TestDrainAnswersWhoHasJustCome(t *testing.T) {
 func TestDrainLeavesTheSilent(t *testing.T) {
 	opened := make(chan struct{}, 1)
 	p := serve(t, func(o *Options) { o.opened = func(*nbio.Conn) { opened <- struct{}{} } })
+	p.listener.sweep = 3 * time.Second
 	p.dial()
 	receive(t, opened)
-	<-time.After(sweepTime)
+	<-time.After(p.listener.sweep)
 	p.Drain()
 	require.True(t, time.Now().Before(p.listener.until))
 }

@@ -188,7 +188,7 @@ func (e *Edge) Drain() {
 	defer timer.Stop()
 	select {
 	// Who has said nothing for longer has nothing to ask, most likely.
-	case <-e.unfinished.none(e.listener.ended.Add(-sweepTime)):
+	case <-e.unfinished.none(e.listener.ended.Add(-e.listener.sweep)):
 	case <-timer.C:
 	}
 }

@@ -46,7 +46,8 @@ type listener struct {
 	quiet    chan struct{}
 	released chan struct{}
 	release  func()
-	warned   time.Time // Accept's
+	warned   time.Time     // Accept's
+	sweep    time.Duration // sweepTime but in tests
 }
 
 const (
@@ -84,7 +85,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{
-		Listener: ln, tcp: tcp, file: file, sockets: acceptor{raw: raw}, log: log,
+		Listener: ln, tcp: tcp, file: file, sockets: acceptor{raw: raw}, log: log, sweep: sweepTime,
 		ready: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{}), quiet: make(chan struct{}), released: make(chan struct{}),
 	}
 	l.limit = math.MaxInt32
@@ -100,7 +101,7 @@ func newListener(ln net.Listener, log *zap.Logger) (*listener, error) {
 	})
 	l.end = sync.OnceFunc(func() {
 		l.ended = time.Now()
-		l.until = l.ended.Add(sweepTime)
+		l.until = l.ended.Add(l.sweep)
 		close(l.ending)
 		_ = file.SetReadDeadline(time.Unix(1, 0)) // wakes Accept
 	})

@@ -36,35 +36,31 @@ func TestIdleSessionsEnd(t *testing.T) {
 // A client is not idle while something of its own waits for its worker, be it in the relay or in
 // the kernel: it can do nothing about that.
 func TestAnUploadIsNotIdle(t *testing.T) {
-	const idle = 400 * time.Millisecond
+	const idle = 3 * time.Second
+	g := newRig(t, func(o *relay.Options) {
+		o.Ping, o.Stall, o.Idle, o.Linger = 0, time.Hour, idle, 300*time.Millisecond
+	})
+	inRelay, inKernel := g.session(), g.session()
 	part := frame(fin|binaryMessage, noise(1, 16<<10), true)
-	for name, fill := range map[string]func(*testing.T, *session){
-		"in the relay": func(t *testing.T, s *session) {
-			_ = fill(t, s.client)
-			require.True(t, s.BlockedFrom(0))
-		},
-		"in the kernel": func(t *testing.T, s *session) {
-			for stays := 0; stays < 50; stays++ { // and is not only on its way
-				if s.QueuedFor(0) == 0 {
-					write(t, s.client, part)
-					stays = 0
-				}
-				<-time.After(time.Millisecond)
-			}
-			require.False(t, s.BlockedFrom(0))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newRig(t, func(o *relay.Options) {
-				o.Ping, o.Stall, o.Idle, o.Linger = 0, time.Hour, idle, 300*time.Millisecond
-			}).session()
-			fill(t, s)
-			<-time.After(4 * idle)
-			require.False(t, s.Done())
-			require.Zero(t, s.ends.Load())
-			go func() { _, _ = io.Copy(io.Discard, s.worker) }()
-			require.Equal(t, relay.ReasonIdle, s.ended().Reason)
-		})
+	for stays := 0; stays < 50; stays++ { // and is not only on its way
+		if inKernel.QueuedFor(0) == 0 {
+			write(t, inKernel.client, part)
+			stays = 0
+		}
+		<-time.After(time.Millisecond)
+	}
+	require.False(t, inKernel.BlockedFrom(0))
+	for !inRelay.BlockedFrom(0) {
+		_ = fill(t, inRelay.client)
+	}
+	<-time.After(idle + idle/2)
+	for _, s := range []*session{inRelay, inKernel} {
+		require.False(t, s.Done())
+		require.Zero(t, s.ends.Load())
+		go func() { _, _ = io.Copy(io.Discard, s.worker) }()
+	}
+	for _, s := range []*session{inRelay, inKernel} {
+		require.Equal(t, relay.ReasonIdle, s.ended().Reason)
 	}
 }
 

@@ -66,8 +66,8 @@ type Gate struct {
 	proxies acquaintances
 	spare   spare
 	doubt   doubt
-	// leastSilence and full are the constants but in tests.
-	leastSilence, full time.Duration
+	// leastSilence, full, helloTime and endTime are the constants but in tests.
+	leastSilence, full, helloTime, endTime time.Duration
 
 	listener net.Listener
 	tasks    sync.WaitGroup
@@ -83,7 +83,7 @@ type Gate struct {
 func New(o Options, b Browser, p Pool) *Gate {
 	g := &Gate{
 		o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{},
-		doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience,
+		doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience, helloTime: helloTime, endTime: endTime,
 	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	return g

@@ -70,6 +70,7 @@ func newRigOf(t testing.TB, change func(*Options)) *rig {
 	o := Options{Listen: "127.0.0.1:0", Slots: 2, Stall: patience, Log: zaptest.NewLogger(t), Metrics: NewMetrics(prometheus.NewRegistry())}
 	change(&o)
 	r.Gate = New(o, r, r)
+	r.helloTime = patience
 	require.NoError(t, r.Listen(context.Background()))
 	require.NoError(t, r.Start(context.Background()))
 	t.Cleanup(func() {

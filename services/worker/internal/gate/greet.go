@@ -85,6 +85,14 @@ func (g *greeted) fits() bool {
 	return err == nil && values == 1 && bytes.Count(g.yes, []byte(g.accept)) == 1
 }
 
+// introduce has the server answer a hello.
+func (g *greeted) introduce(h hello) error {
+	if err := g.say(h); err != nil {
+		return err
+	}
+	return g.hear()
+}
+
 // suits tells whether a client with that handshake may have the connection now.
 // There is nothing to read on one that is good: not its end, and nothing that the
 // server would have to say to nobody.

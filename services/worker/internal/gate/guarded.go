@@ -66,6 +66,7 @@ func (p *pump) guarded(err error) bool {
 		return true
 	case errors.Is(err, guard.ErrPolicy):
 		p.r.refused("protocol")
+		p.r.ear.said = "" // no stock client's
 		p.r.end(Ending{Reason: policy, Text: err.Error()})
 		p.from.release()
 		p.discard()

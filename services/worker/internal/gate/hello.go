@@ -15,7 +15,9 @@ import (
 //
 // The server's answer is the same for all who say the same, but for the call's id
 // and names that it makes up for each connection. So it can be asked before the
-// client does, and nothing of a client's is in what it is asked.
+// client does, and nothing of a client's is in what it is asked. All that it changes
+// beyond its connection is the language in which the server writes texts for all
+// sessions, which is that of whoever said hello last.
 type hello string
 
 const (

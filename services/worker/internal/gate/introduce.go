@@ -7,95 +7,148 @@ import (
 	"time"
 )
 
-// helloTime is how long a client may take to say what it is expected to say first
-// until the server hears the session's own words.
-const helloTime = time.Second
+const (
+	// helloTime is how long a client may take to say what it is expected to say
+	// first, until it gets a connection to the server on which nothing was said.
+	helloTime = time.Second
+	// restartTime is how long the server may take to open that.
+	restartTime = 2 * openTime
+)
 
-// introduce answers what a client says first, where the server was asked it before.
-// A client that says anything else, or nothing, gets a connection on which nothing
-// was said. It is called before the relay runs.
+// introduction is the beginning of a session whose client is expected to say a
+// hello that the gate has said already. It comes before what the two directions
+// of the relay do otherwise: one hears what the client says, and the other waits
+// for that, and then for the server's answer.
+type introduction struct {
+	gate   *Gate
+	relay  *relay
+	server *served
+	heard  chan struct{} // closed when it is known what the client says first
+	id     []byte        // of its hello; nil where it began in another way
+}
+
+// introduce has the relay begin with an introduction, if there is to be one.
 func (g *Gate) introduce(r *relay, s *served) {
 	if s.said == "" {
 		return
 	}
-	said, id, size, err := r.listen(helloTime)
+	i := &introduction{gate: g, relay: r, server: s, heard: make(chan struct{})}
+	r.up.begin, r.down.begin = i.hear, i.answer
+}
+
+// hear is the client's direction; false means that this has ended.
+func (i *introduction) hear() bool {
+	defer close(i.heard)
+	r := i.relay
+	said, id, size, err := r.listen(i.gate.helloTime)
 	switch {
+	case r.ending.Load() != nil:
+		return true
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-		return // it has gone, and needs no answer
-	case said == s.said && r.welcomed(s):
+		// Without a word of its client the session has nothing to deliver.
+		r.because(r.up.blame(err))
+		r.cut()
+		return false
+	case said == i.server.said:
+		i.id = id
 		r.ear.hear(r.up.early[:size])
 		r.up.follow(r.up.early[:size])
 		r.up.early = r.up.early[size:]
-		answer := s.welcome.answer(id)
-		r.down.follow(answer)
-		if err := r.client.send(answer, r.clientStall); err != nil {
-			r.because(clientClosed)
-			r.cut()
-		}
-		g.o.Metrics.hellos.WithLabelValues("answered").Inc()
-		return
+		return true
 	}
-	if r.ending.Load() != nil {
-		return
-	}
-	g.o.Metrics.hellos.WithLabelValues("unsaid").Inc()
-	if err := g.restart(r, s); err != nil {
+	i.gate.o.Metrics.hellos.WithLabelValues("unsaid").Inc()
+	if err := i.restart(); err != nil && r.ending.Load() == nil {
 		r.because(serverGone)
 		r.cut()
+		return false
 	}
+	return true
+}
+
+// answer is the server's direction; false means that this has ended.
+func (i *introduction) answer() bool {
+	r := i.relay
+	select {
+	case <-i.heard:
+	case <-r.called:
+	}
+	if r.down.farewell() {
+		return false
+	}
+	if i.id == nil {
+		return true
+	}
+	switch err := i.server.hear(); {
+	case errors.Is(err, errWelcome):
+		r.because(workerClosed)
+		r.cut()
+		return false
+	case err != nil:
+		if !r.down.broken(err) {
+			r.cut()
+		}
+		return false
+	}
+	i.gate.o.Metrics.hellos.WithLabelValues("answered").Inc()
+	r.down.early = rest(i.server.in)
+	return r.down.pass(i.server.welcome.answer(i.id))
 }
 
 // listen waits until the client has said something, and keeps it for the relay.
 func (r *relay) listen(patience time.Duration) (said hello, id []byte, size int, err error) {
 	_ = r.client.SetReadDeadline(time.Now().Add(patience))
-	defer func() { _ = r.client.SetReadDeadline(time.Time{}) }()
 	for {
 		if said, id, size = parseHello(r.up.early); size > 0 {
-			return said, id, size, nil
+			break
 		}
-		b, err := r.client.receive()
-		if err != nil {
-			return "", nil, 0, err
+		var b []byte
+		if b, err = r.client.receive(); err != nil {
+			break
 		}
 		r.up.early = append(r.up.early, b...)
 		r.client.release()
 	}
-}
-
-// welcomed waits for the server's answer, if it has not come yet, as long as the
-// client would, or until the worker ends the session.
-func (r *relay) welcomed(s *served) bool {
-	if r.ending.Load() != nil || s.hear() != nil {
-		return false
+	r.ends.Lock()
+	defer r.ends.Unlock()
+	if r.ending.Load() == nil {
+		_ = r.client.SetReadDeadline(time.Time{})
 	}
-	r.down.early = rest(s.in)
-	return true
+	return said, id, size, err
 }
 
 // restart begins the session's connection to the server anew.
-func (g *Gate) restart(r *relay, s *served) error {
-	began := time.Now()
-	ctx, done := context.WithDeadline(g.base, began.Add(openTime))
+func (i *introduction) restart() error {
+	s := i.server
+	ctx, done := context.WithTimeout(i.gate.base, restartTime)
 	defer done()
-	c, err := g.dial(ctx, request{}, s.endpoint)
+	c, err := i.gate.dial(ctx, request{}, s.endpoint)
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })()
 	// The client has the answer to its handshake.
-	anew, err := shake(c, s.endpoint, began, s.request)
+	anew, err := shake(c, s.endpoint, time.Now().Add(restartTime-openTime), s.request)
 	if err != nil {
 		return err
 	}
 	_ = anew.SetDeadline(time.Time{})
-	r.serveBy(anew)
+	if !i.relay.serveBy(anew) {
+		_ = anew.Close()
+		return os.ErrClosed
+	}
 	_ = s.Close()
 	return nil
 }
 
-// serveBy puts another connection to the server in the place of the one it had.
-func (r *relay) serveBy(s *served) {
+// serveBy puts another connection to the server in the place of the one it had,
+// unless the session ends.
+func (r *relay) serveBy(s *served) bool {
 	r.ends.Lock()
 	defer r.ends.Unlock()
+	if r.ending.Load() != nil {
+		return false
+	}
 	r.server, r.up.to, r.down.from = s.socket, s.socket, s.socket
 	r.down.early = rest(s.in)
+	return true
 }

@@ -168,6 +168,7 @@ func TestAClientThatBeginsInAnotherWayIsHeardByTheServer(t *testing.T) { // I8
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, introduced := introducedRig(t)
+			r.helloTime = 50 * time.Millisecond
 			client := r.begin("c", says)
 			server, head := r.accept()
 			require.Contains(t, head, "Playwright/1.65.1")
@@ -222,6 +223,35 @@ func TestAnotherKindOfClientIsNotIntroduced(t *testing.T) {
 	goesOn(client, server)
 }
 
+// What the guard ends a session for is nothing to ask the server in advance.
+func TestAHelloThatIsRefusedIsNotRepeated(t *testing.T) {
+	r := newRig(t, guarded)
+	var server *wire
+	for _, session := range []string{"a", "b"} {
+		r.assign(session)
+		client := r.dial(brought(session, "p"))
+		if server == nil {
+			server, _ = r.accept()
+			server.send(yes)
+		} else {
+			server.greet(yes)
+		}
+		client.take(yes)
+		client.send(textFrame(`{"id":1,"guid":"","method":"initialize","params":{},"params":{"a":1},"metadata":{}}`, true))
+		client.takeAll()
+		server.takeAll()
+		require.Equal(t, policy, r.waitEnd().Reason)
+		if session == "a" {
+			server = r.spareOne()
+		}
+	}
+	server = r.ready()
+	server.expect(yesTo)
+	r.greets()
+	r.begin("c", initialize("1", javascript))
+	server.take(initialize("1", javascript))
+}
+
 func TestWithoutAGuardNothingIsSaidInAdvance(t *testing.T) {
 	r := newRig(t, func(*Options) {})
 	r.sayHello("a", nil)
@@ -235,25 +265,54 @@ func TestWithoutAGuardNothingIsSaidInAdvance(t *testing.T) {
 	client.take(welcomeTo("1"))
 }
 
-// A server that answers with an error, or with what is no answer, is asked by the client.
+// A server that answers with an error, or with what is no answer, is not asked in advance again.
 func TestAWelcomeThatFailsIsTheClientsToHear(t *testing.T) {
-	r, spare := introducedRig(t)
-	r.another(spare)
-	r.assign("d")
-	client := r.dial(brought("d", "p"))
+	r := newRig(t, guarded)
+	r.sayHello("a", nil)
+	r.sayHello("b", r.spareOne())
+	failed := r.ready()
+	failed.expect(yesTo)
+	failed.take(string(hello(javascript).frame()))
+	failed.send(textFrame(`{"id":1,"error":{"error":{"message":"no"}}}`, false))
+	failed.takeAll()
+	r.sayHello("c", nil)
+	server := r.ready()
+	server.expect(yesTo)
+	r.greets()
+	client := r.begin("d", initialize("5", javascript))
+	server.take(initialize("5", javascript))
+	server.send(welcomeTo("5"))
+	client.take(welcomeTo("5"))
+}
+
+// What the server has not answered yet it is not asked while a client prepares its words.
+func TestAHelloIsTriedFirst(t *testing.T) {
+	r := newRig(t, guarded)
+	r.sayHello("a", nil)
+	r.sayHello("b", r.spareOne())
+	trial := r.ready()
+	trial.expect(yesTo)
+	trial.take(string(hello(javascript).frame()))
+	r.assign("c")
+	client := r.dial(brought("c", "p"))
 	server, _ := r.accept()
 	server.send(yes)
 	client.take(yes)
-	server.take(string(hello(javascript).frame()))
-	client.send(initialize("5", javascript))
-	no := textFrame(`{"id":1,"error":{"error":{"message":"no"}}}`, false)
-	server.send(no)
-	anew, _ := r.accept()
-	anew.send(yes)
-	anew.take(initialize("5", javascript))
-	require.Empty(t, server.takeEnd())
-	anew.send(no)
-	client.take(no)
+	goesOn(client, server)
+	trial.send(welcomeTo("1"))
+	r.greets()
+}
+
+// The server goes by who said hello last in what concerns the browser as a whole.
+func TestAnotherKindOfAStrangersIsTheLastToSayHello(t *testing.T) {
+	r, introduced := introducedRig(t)
+	r.assign("c")
+	client := r.dial(strings.Replace(brought("c", "q"), "Playwright/1.65.1", "Playwright/1.65.2", 1))
+	require.Empty(t, introduced.takeEnd())
+	server, _ := r.accept()
+	server.send(yes)
+	client.take(yes)
+	goesOn(client, server)
 }
 
 func TestASessionEndsWhileItsFirstWordIsAwaited(t *testing.T) {
@@ -275,24 +334,42 @@ func TestASessionEndsWhileItsFirstWordIsAwaited(t *testing.T) {
 		require.Equal(t, "worker_retired", r.waitEnd().Reason)
 	})
 	t.Run("by the worker, which waits for the server", func(t *testing.T) {
-		r, spare := introducedRig(t)
-		r.another(spare)
-		r.assign("d")
-		client := r.dial(brought("d", "p"))
-		server, _ := r.accept()
-		server.send(yes)
-		client.take(yes)
-		client.send(initialize("5", javascript))
-		server.take(string(hello(javascript).frame()))
+		client, server, r := unanswered(t)
 		r.end("d", Ending{Reason: "worker_retired", Text: "over"})
 		client.take("\x88\x06\x03\xe9over")
 		_ = client.Close()
-		_, _ = io.Copy(io.Discard, server.in)
+		server.takeAll()
 		require.Equal(t, "worker_retired", r.waitEnd().Reason)
 		require.Zero(t, r.hellos("unsaid"))
 	})
+	t.Run("by the client, which waits for the server", func(t *testing.T) {
+		client, server, r := unanswered(t)
+		_ = client.Close()
+		server.takeAll()
+		require.Equal(t, clientClosed, r.waitEnd().Reason)
+	})
+	t.Run("by the worker, which opens another connection", func(t *testing.T) {
+		r, server := introducedRig(t)
+		client := r.begin("c", initialize("1", python))
+		anew, _ := r.accept()
+		r.end("c", Ending{Reason: "worker_retired", Text: "over"})
+		client.take("\x88\x06\x03\xe9over")
+		_ = client.Close()
+		server.takeAll()
+		anew.send(yes)
+		anew.takeAll()
+		require.Equal(t, "worker_retired", r.waitEnd().Reason)
+	})
+	t.Run("by the worker, which stops", func(t *testing.T) {
+		client, server, r := unanswered(t)
+		require.NoError(t, r.Stop(t.Context()))
+		client.takeAll()
+		server.takeAll()
+		r.waitEnd()
+	})
 	t.Run("by the server", func(t *testing.T) {
 		r, server := introducedRig(t)
+		r.helloTime = 50 * time.Millisecond
 		client := r.begin("c", "")
 		close(r.over)
 		require.NoError(t, r.server.Close())
@@ -301,21 +378,40 @@ func TestASessionEndsWhileItsFirstWordIsAwaited(t *testing.T) {
 		require.Equal(t, browserCrashed, r.waitEnd().Reason)
 	})
 	t.Run("by the server in its welcome", func(t *testing.T) {
-		r, spare := introducedRig(t)
-		r.another(spare)
-		r.assign("d")
-		client := r.dial(brought("d", "p"))
-		server, _ := r.accept()
-		server.send(yes)
-		client.take(yes)
-		client.send(initialize("5", javascript))
-		server.take(string(hello(javascript).frame()))
+		client, server, r := unanswered(t)
 		server.send(welcomeTo("1")[:50])
-		require.NoError(t, r.server.Close())
 		_ = server.Close()
-		_ = client.takeEnd()
+		client.takeAll()
 		require.Equal(t, workerClosed, r.waitEnd().Reason)
 	})
+	t.Run("by the server with nonsense", func(t *testing.T) {
+		client, server, r := unanswered(t)
+		server.send("\x81\x05hello")
+		client.takeAll()
+		require.Equal(t, workerClosed, r.waitEnd().Reason)
+		server.takeAll()
+	})
+}
+
+// unanswered is a session whose client has said hello and waits for the server, which the gate has asked.
+func unanswered(t *testing.T) (client, server *wire, r *rig) {
+	t.Helper()
+	r, spare := introducedRig(t)
+	r.another(spare)
+	r.assign("d")
+	client = r.dial(brought("d", "p"))
+	server, _ = r.accept()
+	server.send(yes)
+	client.take(yes)
+	server.take(string(hello(javascript).frame()))
+	client.send(initialize("5", javascript))
+	return client, server, r
+}
+
+// takeAll reads to the end, however that comes.
+func (w *wire) takeAll() {
+	_, _ = io.Copy(io.Discard, w.in)
+	_ = w.Close()
 }
 
 // A server that says more than the answer has something to say that is not for the next session.

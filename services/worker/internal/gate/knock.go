@@ -85,6 +85,7 @@ func (g *Gate) knock(ctx context.Context, q request, began time.Time) (*served, 
 // nothing good any more.
 func (g *Gate) prepared(q request, began time.Time, known bool, e browser.Endpoint, handshake []byte, like common) *served {
 	if !known {
+		g.spare.yield(like)
 		return nil
 	}
 	c, s := g.spare.take(e, like, q.keys)

@@ -34,9 +34,6 @@ const (
 	// endTime is how long an end that the worker decides on may take to be told
 	// to the client in good form; then the connections are cut.
 	endTime = 2 * time.Second
-	// boundaryTime is how much of that may pass until a frame that has begun
-	// has ended.
-	boundaryTime = time.Second
 	// proxyPatience is how many times the stall limit a client's side may take nothing.
 	// Between the client and us is a proxy, which judges the client itself, by each
 	// byte that it takes. It reads on only when a good part of its own buffers is empty,
@@ -57,10 +54,12 @@ type relay struct {
 	up, down       pump
 	stall          time.Duration // of the server
 	clientStall    time.Duration
+	endTime        time.Duration // the constant but in tests
 
 	cause  atomic.Pointer[string] // the first thing that ended the session
 	gone   func()                 // called when that is the server, before the client can know; may be nil
 	ending atomic.Pointer[Ending] // set when the worker ends it
+	called chan struct{}          // closed then
 	cutter atomic.Pointer[time.Timer]
 
 	guard   *guard.Guard // nil when what the client calls is its own business
@@ -76,7 +75,8 @@ type pump struct {
 	from, to *socket
 	other    *pump
 	counter  traffic
-	early    []byte // read with the handshake
+	begin    func() bool // comes first, if there is something; false means that this direction has ended
+	early    []byte      // read with the handshake
 
 	frames wsframe.Follower
 	bytes  uint64
@@ -92,7 +92,7 @@ type pump struct {
 }
 
 func newRelay(client, server *socket, stall time.Duration, m *Metrics) *relay {
-	r := &relay{client: client, server: server, stall: stall, clientStall: proxyPatience * stall}
+	r := &relay{client: client, server: server, called: make(chan struct{}), stall: stall, clientStall: proxyPatience * stall, endTime: endTime}
 	r.up = pump{r: r, from: client, to: server, other: &r.down, counter: m.up, ends: clientClosed}
 	r.down = pump{r: r, from: server, to: client, other: &r.up, counter: m.down, ends: serverGone}
 	return r
@@ -122,9 +122,10 @@ func (r *relay) end(e Ending) {
 		return
 	}
 	r.because(e.Reason)
-	r.cutter.Store(time.AfterFunc(endTime, r.cut))
+	r.cutter.Store(time.AfterFunc(r.endTime, r.cut))
 	r.ends.Lock()
 	defer r.ends.Unlock()
+	close(r.called)
 	_ = r.server.SetReadDeadline(past) // wakes the pump that writes to the client
 }
 
@@ -153,6 +154,10 @@ func (r *relay) counts() state.Counts {
 }
 
 func (p *pump) run() {
+	if p.begin != nil && !p.begin() {
+		return
+	}
+	p.begin = nil
 	if len(p.early) > 0 && !p.pass(p.early) {
 		return
 	}
@@ -274,11 +279,13 @@ func (p *pump) broken(err error) bool {
 		if p.farewell() {
 			return true
 		}
-		if p.opaque || p.left.Swap(int64(boundaryTime)) == int64(boundaryTime) {
+		// A frame that has begun has half of the time to end.
+		half := p.r.endTime / 2
+		if p.opaque || p.left.Swap(int64(half)) == int64(half) {
 			p.r.cut()
 			return true
 		}
-		_ = p.from.SetReadDeadline(time.Now().Add(boundaryTime))
+		_ = p.from.SetReadDeadline(time.Now().Add(half))
 		return false
 	}
 	if p.waits(err) {
@@ -358,13 +365,13 @@ func (p *pump) farewell() bool {
 		if e.Reason == policy {
 			code = closingPolicy
 		}
-		if err := p.to.send(wsframe.AppendClose(nil, code, e.Text, false), endTime); err != nil {
+		if err := p.to.send(wsframe.AppendClose(nil, code, e.Text, false), p.r.endTime); err != nil {
 			p.r.cut()
 			return true
 		}
 	}
 	_ = p.from.Close()
 	_ = p.to.CloseWrite()
-	p.other.hurry(endTime)
+	p.other.hurry(p.r.endTime)
 	return true
 }

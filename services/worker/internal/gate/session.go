@@ -100,7 +100,7 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	default:
 	}
 	r := newRelay(client, server, g.o.Stall, g.o.Metrics)
-	r.gone = g.doubt.arise
+	r.gone, r.endTime = g.doubt.arise, g.endTime
 	r.watch(g.o.Guard, g.refusals(q.session.Session))
 	if err := g.claim(ctx, q, r); err != nil {
 		_ = server.Close()
@@ -157,6 +157,8 @@ func (g *Gate) run(o *opened) {
 	log.Debug("session started", zap.Int("attempt", o.session.Attempt), zap.String("proxy", o.session.Proxy), zap.String("client", o.session.Client))
 	stop := o.relay.watchSilence(max(g.o.Stall, g.leastSilence))
 	g.introduce(o.relay, o.server)
+	like := kind{handshake: o.server.like}
+	o.server = nil // an idle session keeps nothing of how it began
 	reason := o.relay.run()
 	stop()
 	ended := time.Now()
@@ -172,7 +174,7 @@ func (g *Gate) run(o *opened) {
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
 	if g.proxies.know(o.voucher) {
-		like := kind{o.server.like, o.relay.ear.said}
+		like.hello = o.relay.ear.said
 		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint, like) })
 	}
 	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})

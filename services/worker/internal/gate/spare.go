@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 
@@ -24,6 +25,8 @@ type spare struct {
 	greeted *greeted // instead of conn
 	last    kind     // of the session that ended last
 	hello   hello    // which the last two said, if these were of one kind
+	proved  hello    // which the server has answered as expected
+	failed  hello    // which it has not
 	filling bool
 	closed  bool
 }
@@ -38,10 +41,22 @@ type kind struct {
 func (s *spare) expects(like common) hello {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last.handshake != like {
+	if s.last.handshake != like || s.proved != s.hello {
 		return ""
 	}
 	return s.hello
+}
+
+// yield closes a connection on which was said what a session of this kind would
+// not: in what concerns the browser as a whole, the language of texts, the server
+// goes by who said hello last.
+func (s *spare) yield(like common) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.greeted != nil && s.greeted.common != like {
+		_ = s.greeted.Close()
+		s.greeted = nil
+	}
 }
 
 // take returns a connection on which nothing was said, or one that has the
@@ -72,6 +87,9 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	}
 	s.last = like
 	expected := s.hello
+	if expected == s.failed {
+		expected = ""
+	}
 	if s.conn != nil || s.greeted != nil || s.filling || s.closed {
 		s.mu.Unlock()
 		return
@@ -79,12 +97,18 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	s.filling = true
 	s.mu.Unlock()
 
-	c, g := connect(ctx, e, like.handshake, same, expected)
+	c, g, err := connect(ctx, e, like.handshake, same, expected)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.filling = false
-	if s.closed {
+	switch {
+	case errors.Is(err, errWelcome):
+		s.failed = expected
+	case g != nil && g.welcome != nil:
+		s.proved = expected
+	}
+	if s.closed || err != nil {
 		closeBoth(c, g)
 		return
 	}
@@ -93,25 +117,21 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 
 // connect opens a connection, and says on it what is expected to be said. Where
 // that fails there is none: the next session tells.
-func connect(ctx context.Context, e browser.Endpoint, like common, say bool, h hello) (net.Conn, *greeted) {
+func connect(ctx context.Context, e browser.Endpoint, like common, say bool, h hello) (net.Conn, *greeted, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", e.Socket)
 	if err != nil {
-		return nil, nil
+		return nil, nil, err
 	}
 	if !say {
-		return c, nil
+		return c, nil, nil
 	}
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	g, err := greet(c, e, like)
-	if err != nil {
-		return nil, nil
+	if err == nil && h != "" {
+		err = g.introduce(h)
 	}
-	if h != "" && (g.say(h) != nil || g.hear() != nil) {
-		_ = g.Close()
-		return nil, nil
-	}
-	return nil, g
+	return nil, g, err
 }
 
 func closeBoth(c net.Conn, g *greeted) {

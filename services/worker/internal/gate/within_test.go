@@ -105,6 +105,7 @@ func narrow(t *testing.T, client *wire) {
 func TestAnEndFindsItsPlaceInATorrent(t *testing.T) {
 	torrents(t, func(t *testing.T, s torrent) {
 		r := newRig(t, func(*Options) {})
+		r.endTime = patience
 		client, server := r.open("s")
 		narrow(t, client)
 		var pouring sync.WaitGroup
