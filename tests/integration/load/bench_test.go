@@ -43,9 +43,9 @@ func TestBench(t *testing.T) {
 var (
 	measurements = map[string]func(*testing.T){
 		"small": benchSmall, "bulk": benchBulk, "idle": benchIdle, "storm": benchStorm, "gate": benchGate,
-		"e2e": benchE2E, "connect": benchConnect, "steady": benchSteady,
+		"e2e": benchE2E, "connect": benchConnect, "steady": benchSteady, "lonely": benchLonely,
 	}
-	order = []string{"small", "bulk", "idle", "storm", "gate", "steady", "connect", "e2e"}
+	order = []string{"small", "lonely", "bulk", "idle", "storm", "gate", "steady", "connect", "e2e"}
 )
 
 // number reads a whole number from the environment.
