@@ -21,7 +21,9 @@ const (
 
 // benchLonely measures round trips of one session that is alone, with a pause before
 // each: all that they wake up has gone to sleep, as between the calls of a script.
-func benchLonely(t *testing.T) {
+func benchLonely(t *testing.T) { lonely(t, lonelyTrips) }
+
+func lonely(t *testing.T, trips int) {
 	r := newRig(t)
 	straight := loopback(r.standIn(1, 10))
 	proxy, before := r.proxy(), r.haproxy(straight)
@@ -56,7 +58,7 @@ func benchLonely(t *testing.T) {
 	message := ws.AppendMasked(nil, ws.Binary, payload)
 	took := map[string][]float64{}
 	b := make([]byte, len(payload))
-	for range lonelyTrips {
+	for range trips {
 		for _, name := range names {
 			<-time.After(lonelyPause)
 			c, began := conns[name], time.Now()
@@ -71,7 +73,7 @@ func benchLonely(t *testing.T) {
 	fmt.Printf("\n| one session alone, %d bytes every %s | p50 µs | p90 µs |\n|---|---|---|\n", smallSize, lonelyPause)
 	for _, name := range names {
 		slices.Sort(took[name])
-		fmt.Printf("| %s | %.0f | %.0f |\n", name, median(took[name]), took[name][lonelyTrips*9/10])
+		fmt.Printf("| %s | %.0f | %.0f |\n", name, median(took[name]), took[name][trips*9/10])
 	}
 	fmt.Println()
 }

@@ -60,6 +60,9 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestLonely has a message come back by each way.
+func TestLonely(t *testing.T) { lonely(t, 2) }
+
 // TestBulk moves large messages both ways and counts them at the other end.
 func TestBulk(t *testing.T) {
 	r := newRig(t)

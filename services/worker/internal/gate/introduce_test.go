@@ -35,21 +35,9 @@ func (r *rig) sayHello(session string, server *wire) {
 	r.waitEnd()
 }
 
-// spareOne takes the connection on which nothing was said, once it is there for the next session.
-func (r *rig) spareOne() *wire {
-	r.t.Helper()
-	server := r.ready()
-	require.Eventually(r.t, func() bool {
-		r.spare.mu.Lock()
-		defer r.spare.mu.Unlock()
-		return r.spare.conn != nil
-	}, patience, time.Millisecond)
-	return server
-}
-
-// introducedRig is a gate whose next session finds its hello answered, on the
-// connection that is returned.
-func introducedRig(t *testing.T) (*rig, *wire) {
+// askedRig is a gate that has said what the next session is expected to say, on
+// the connection that is returned.
+func askedRig(t *testing.T) (*rig, *wire) {
 	t.Helper()
 	r := newRig(t, guarded)
 	r.sayHello("a", nil)
@@ -57,6 +45,14 @@ func introducedRig(t *testing.T) (*rig, *wire) {
 	server := r.ready()
 	server.expect(yesTo)
 	server.take(string(hello(javascript).frame()))
+	return r, server
+}
+
+// introducedRig is a gate whose next session finds its hello answered, on the
+// connection that is returned.
+func introducedRig(t *testing.T) (*rig, *wire) {
+	t.Helper()
+	r, server := askedRig(t)
 	server.send(welcomeTo("1"))
 	r.greets()
 	return r, server
@@ -267,12 +263,7 @@ func TestWithoutAGuardNothingIsSaidInAdvance(t *testing.T) {
 
 // A server that answers with an error, or with what is no answer, is not asked in advance again.
 func TestAWelcomeThatFailsIsTheClientsToHear(t *testing.T) {
-	r := newRig(t, guarded)
-	r.sayHello("a", nil)
-	r.sayHello("b", r.spareOne())
-	failed := r.ready()
-	failed.expect(yesTo)
-	failed.take(string(hello(javascript).frame()))
+	r, failed := askedRig(t)
 	failed.send(textFrame(`{"id":1,"error":{"error":{"message":"no"}}}`, false))
 	failed.takeAll()
 	r.sayHello("c", nil)
@@ -287,12 +278,7 @@ func TestAWelcomeThatFailsIsTheClientsToHear(t *testing.T) {
 
 // What the server has not answered yet it is not asked while a client prepares its words.
 func TestAHelloIsTriedFirst(t *testing.T) {
-	r := newRig(t, guarded)
-	r.sayHello("a", nil)
-	r.sayHello("b", r.spareOne())
-	trial := r.ready()
-	trial.expect(yesTo)
-	trial.take(string(hello(javascript).frame()))
+	r, trial := askedRig(t)
 	r.assign("c")
 	client := r.dial(brought("c", "p"))
 	server, _ := r.accept()

@@ -38,6 +38,18 @@ func (r *rig) ready() *wire {
 	return r.wire(c)
 }
 
+// spareOne takes that connection once a session finds it, when nothing was said on it.
+func (r *rig) spareOne() *wire {
+	r.t.Helper()
+	next := r.ready()
+	require.Eventually(r.t, func() bool {
+		r.spare.mu.Lock()
+		defer r.spare.mu.Unlock()
+		return r.spare.conn != nil
+	}, patience, time.Millisecond)
+	return next
+}
+
 // bring has a proxy bring a session, from its start to its end, and returns the
 // connection that the gate opens for the next.
 func (r *rig) bring(session, proxy string) *wire {
@@ -51,13 +63,7 @@ func (r *rig) bring(session, proxy string) *wire {
 	require.Empty(r.t, server.takeEnd())
 	_ = server.Close()
 	r.waitEnd()
-	next := r.ready()
-	require.Eventually(r.t, func() bool {
-		r.spare.mu.Lock()
-		defer r.spare.mu.Unlock()
-		return r.spare.conn != nil
-	}, patience, time.Millisecond)
-	return next
+	return r.spareOne()
 }
 
 func (r *rig) checks() (n int) {
