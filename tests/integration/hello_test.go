@@ -1,12 +1,14 @@
 package integration_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,9 +22,9 @@ import (
 // of a kind on the answer is there before the call. A browser that gets it works.
 func TestWhatClientsSayFirstIsAnsweredInAdvance(t *testing.T) {
 	p := harness.New(t, harness.Options{Workers: 1})
-	hellos := func(outcome string) int {
+	counted := func(what, outcome string) int {
 		_, metrics := p.Workers[0].Get("/metrics")
-		found := regexp.MustCompile(`(?m)^pwdist_worker_hellos_total\{outcome="` + outcome + `"\} (\d+)$`).FindStringSubmatch(metrics)
+		found := regexp.MustCompile(`(?m)^pwdist_worker_` + what + `_total\{outcome="` + outcome + `"\} (\d+)$`).FindStringSubmatch(metrics)
 		if found == nil {
 			return 0
 		}
@@ -30,6 +32,7 @@ func TestWhatClientsSayFirstIsAnsweredInAdvance(t *testing.T) {
 		require.NoError(t, err)
 		return n
 	}
+	hellos := func(outcome string) int { return counted("hellos", outcome) }
 	const sessions, least = 8, 3 // so many are answered at least, on whatever machine
 	for i := range sessions {
 		name := fmt.Sprint("node", i)
@@ -49,4 +52,29 @@ func TestWhatClientsSayFirstIsAnsweredInAdvance(t *testing.T) {
 	python.Stderr = os.Stderr
 	require.NoError(t, python.Run())
 	require.GreaterOrEqual(t, hellos("answered")-node, least)
+}
+
+// A page that is ready is what a page opened on demand is, and who goes on in another
+// way finds nothing of it.
+func TestAPreparedPageIsLikeAnyOther(t *testing.T) {
+	p := harness.New(t, harness.Options{Workers: 1, Worker: harness.Settings{"lifetime.sessions": "0"}})
+	client := exec.CommandContext(t.Context(), "node", "prepared.mjs", p.URL(""), "http://"+p.Workers[0].Admin+"/metrics")
+	client.Dir, client.Stderr = harness.NodeDir(), os.Stderr
+	out, err := client.Output()
+	require.NoError(t, err)
+	type outcome struct{ Used, Unused int }
+	got := map[string]outcome{}
+	for line := range strings.Lines(string(out)) {
+		var c struct {
+			Name string `json:"name"`
+			outcome
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &c))
+		got[c.Name] = c.outcome
+	}
+	used, unused := outcome{Used: 1}, outcome{Unused: 1}
+	require.Equal(t, map[string]outcome{
+		"usual": used, "the same by one call": used, "events": used, "a page that is idle": used, "a client that takes its time": used,
+		"trace": unused, "HAR": unused, "what is set before the page": unused, "other options": unused, "a context without a page": unused,
+	}, got)
 }

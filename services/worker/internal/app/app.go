@@ -126,7 +126,7 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 	w.memory = newMemoryWatch(limit, w.browser.Memory, w.registrar.Retire, log.Named("memory"))
 	w.tidy = newChore(func() { w.browser.Tidy(w.registrar.Oldest) })
 	w.gate = gate.New(gate.Options{
-		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg), Guard: rules,
+		Listen: cfg.Listen, Slots: cfg.Slots, Stall: cfg.Relay.Stall, Log: log.Named("gate"), Metrics: gate.NewMetrics(reg), Guard: rules, Prepare: prepares(cfg.Browser), Wanted: w.registrar.Wanted,
 	}, w.browser, w.registrar)
 	w.register(reg)
 
@@ -146,6 +146,15 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 		w.registrar,
 	)
 	return run.Run(context.Background(), run.Options{Log: log, StopTimeout: cfg.Drain + cutTime, Done: w.registrar.Done()}, components...)
+}
+
+// prepares is what the gate has ready. A page of a browser with a window would be one that
+// stands there and takes the focus.
+func prepares(b Browser) string {
+	if b.Prepare == gate.PreparePage && !b.Headless {
+		return gate.PrepareContext
+	}
+	return b.Prepare
 }
 
 // rules are the guard's, for a protocol that has been reviewed.
@@ -222,6 +231,7 @@ func (w *worker) register(reg prometheus.Registerer) {
 	}
 	gauge("sessions_active", "Sessions that run.", w.registrar.Live)
 	gauge("slots", "Sessions that may run at the same time.", func() int { return w.config.Slots })
+	gauge("prepared", "Contexts that are open for a session to come, with or without a page: 0 or 1.", w.gate.Prepared)
 	gauge("slots_taken", "Slots in use, by sessions that run, open or close.", w.gate.Taken)
 	f.NewCounterFunc(prometheus.CounterOpts{
 		Name: "pwdist_worker_browser_starts_total",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/gate"
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -59,6 +60,7 @@ type Browser struct {
 	Sandbox      bool          `koanf:"sandbox" doc:"Chromium's own sandbox. It needs user namespaces and does not run as root."`
 	Confine      string        `koanf:"confine" doc:"Whether the kernel (Landlock, seccomp) keeps browser and Playwright server from files that they do not need, and under egress.guard from every connection but the guard's: on, off, or auto for as much as this kernel can."`
 	Files        []string      `koanf:"files" doc:"Files and folders that the browser may read although browser.confine would keep it from them, such as extensions that browser.args name." example:"/srv/extensions"`
+	Prepare      string        `koanf:"prepare" doc:"What the browser has ready for the next session where the last two of a kind of client began alike, with a new context of the same options and a page: page, context, or nothing. With a window no page. Needs guard.enabled."`
 	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
 
 	ProbeInterval time.Duration `koanf:"probe_interval" doc:"Time between probes, which open a page beside the sessions; a browser that fails two in a row is killed and started again. It varies by a fifth. 0 = no probes."`
@@ -90,7 +92,7 @@ func Defaults() Config {
 	return Config{
 		Pool: "default", Listen: ":3131", Slots: 5, Drain: 300 * time.Second, Labels: map[string]string{},
 		Lifetime:   Lifetime{Sessions: 50, Jitter: 0.15},
-		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, Confine: browser.ConfineAuto, Files: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
+		Browser:    Browser{Type: browser.Chromium, Headless: true, Args: []string{}, Confine: browser.ConfineAuto, Prepare: gate.PreparePage, Files: []string{}, StartTimeout: 60 * time.Second, ProbeInterval: 30 * time.Second, ProbeTimeout: 10 * time.Second, MemoryLimit: "0"},
 		Playwright: Playwright{Node: "node"},
 		Relay:      Relay{Stall: 120 * time.Second},
 		Guard:      Guard{Enabled: true, CDP: guard.CDPFilter, Clipboard: clipboardSession, ClientProxy: refuse},
@@ -149,6 +151,7 @@ func validate(c *Config) error {
 	types := []string{browser.Chromium, browser.Firefox, browser.WebKit}
 	check(slices.Contains(types, c.Browser.Type), "browser.type must be %s, not %q", strings.Join(types, ", "), c.Browser.Type)
 	check(slices.Contains([]string{browser.ConfineAuto, browser.ConfineOn, browser.ConfineOff}, c.Browser.Confine), "browser.confine must be auto, on or off, not %q", c.Browser.Confine)
+	check(slices.Contains([]string{gate.PreparePage, gate.PrepareContext, gate.PrepareNothing}, c.Browser.Prepare), "browser.prepare must be page, context or nothing, not %q", c.Browser.Prepare)
 	for _, f := range c.Browser.Files {
 		check(filepath.IsAbs(f), "browser.files: %q is no absolute path", f)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/gate"
 	"github.com/playwright-distributed/playwright-distributed/shared/config"
 )
 
@@ -50,7 +51,7 @@ func TestWellKnownVariables(t *testing.T) {
 
 func TestWrongSettingsAreAllNamed(t *testing.T) {
 	_, _, err := load(t, nil, "--slots=0", "--browser.type=opera", "--lifetime.jitter=2", "--lifetime.sessions=-1", "--listen=nowhere",
-		"--advertise=http://x", "--pool=A B", "--drain=-1s", "--relay.stall=1ms", "--browser.start_timeout=0s", "--browser.probe_interval=1ms", "--browser.probe_timeout=0s", "--playwright.node=",
+		"--advertise=http://x", "--pool=A B", "--drain=-1s", "--relay.stall=1ms", "--browser.start_timeout=0s", "--browser.prepare=tab", "--browser.probe_interval=1ms", "--browser.probe_timeout=0s", "--playwright.node=",
 		"--timing.heartbeat=10s", "--labels=gpu type=a100,gpu=", "--ended.max_entries=0", "--ended.max_age=0s")
 	require.Error(t, err)
 	for _, want := range []string{
@@ -64,6 +65,7 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 		"drain must not be negative",
 		"relay.stall must be at least 1s",
 		"browser.start_timeout must be at least 1s",
+		`browser.prepare must be page, context or nothing, not "tab"`,
 		"browser.probe_interval must be at least 1s or 0 = off, not 1ms",
 		"browser.probe_timeout must be at least 1s, not 0s",
 		"playwright.node is empty",
@@ -75,6 +77,18 @@ func TestWrongSettingsAreAllNamed(t *testing.T) {
 	} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestAPageIsPreparedWhereNobodySeesIt(t *testing.T) {
+	c, _, err := load(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, gate.PreparePage, prepares(c.Browser))
+	c, _, err = load(t, nil, "--browser.headless=false")
+	require.NoError(t, err)
+	require.Equal(t, gate.PrepareContext, prepares(c.Browser))
+	c, _, err = load(t, nil, "--browser.headless=false", "--browser.prepare=nothing")
+	require.NoError(t, err)
+	require.Equal(t, gate.PrepareNothing, prepares(c.Browser))
 }
 
 func TestClipboardsAreSharedOnlyByWish(t *testing.T) {

@@ -55,6 +55,26 @@ type Options struct {
 	Log     *zap.Logger
 	Metrics *Metrics
 	Guard   *guard.Rules // nil lets clients call what they like
+	Wanted  func() bool  // whether the pool may still assign sessions; nil = always
+	Prepare string       // what is opened before a client asks for it: PreparePage, PrepareContext or PrepareNothing
+}
+
+// What a gate may open in advance for the next client, where the last two began alike.
+const (
+	PreparePage    = "page" // a context, and a page in it
+	PrepareContext = "context"
+	PrepareNothing = "nothing"
+)
+
+// advance is how many calls of an opening may be made in advance.
+func (o *Options) advance() int {
+	switch o.Prepare {
+	case PreparePage:
+		return openPage + 1
+	case PrepareContext:
+		return openContext + 1
+	}
+	return sayHello + 1
 }
 
 // Gate is a component of package run.
@@ -83,7 +103,7 @@ type Gate struct {
 func New(o Options, b Browser, p Pool) *Gate {
 	g := &Gate{
 		o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{},
-		doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience, helloTime: helloTime, endTime: endTime,
+		spare: spare{rules: o.Guard, metrics: o.Metrics, wanted: o.Wanted, after: prepareAfter, keep: keepPrepared}, doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience, helloTime: helloTime, endTime: endTime,
 	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	return g
@@ -91,6 +111,9 @@ func New(o Options, b Browser, p Pool) *Gate {
 
 // Taken is the number of slots in use.
 func (g *Gate) Taken() int { return len(g.slots) }
+
+// Prepared is the number of contexts that wait for a session.
+func (g *Gate) Prepared() int { return g.spare.prepared() }
 
 // Addr is where the gate listens, after Start.
 func (g *Gate) Addr() *net.TCPAddr {

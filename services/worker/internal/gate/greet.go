@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 )
 
 // greeted is a connection on which the server has said yes to a handshake with a
@@ -85,19 +86,111 @@ func (g *greeted) fits() bool {
 	return err == nil && values == 1 && bytes.Count(g.yes, []byte(g.accept)) == 1
 }
 
+// begins tells whether what was said on the connection is how a session with that
+// opening begins, or the other way round.
+func (g *greeted) begins(o opening) bool {
+	var said opening
+	if g.hello != nil {
+		said[sayHello] = g.hello.params
+	}
+	for _, a := range g.ready {
+		said[a.step] = a.params
+	}
+	n := min(said.steps(), o.steps())
+	return (n > 0 || o.steps() == 0) && said.before(n) == o.before(n)
+}
+
 // introduce has the server answer a hello.
-func (g *greeted) introduce(h hello) error {
+func (g *greeted) introduce(h string) error {
 	if err := g.say(h); err != nil {
 		return err
 	}
 	return g.hear()
 }
 
+// goOn has the server answer the calls that follow the hello, one after the other.
+// An error is a *stuck.
+func (g *greeted) goOn(o opening, rules *guard.Rules) error {
+	// A context whose call is given up stays in the browser, so that takes what it takes.
+	_ = g.SetDeadline(time.Time{})
+	last := g.hello
+	for step := openContext; step < o.steps(); step++ {
+		a := newAdvance(step, last.only(steps[step].of), o[step])
+		if err := g.ask(a, rules); err != nil {
+			return &stuck{error: err, at: o.before(step + 1)}
+		}
+		g.ready = append(g.ready, a)
+		last = a
+	}
+	g.veil = newVeil(g.ready)
+	more := rest(g.in)
+	_, _ = g.in.Discard(len(more))
+	if len(g.veil.pass(more)) > 0 {
+		return &stuck{error: errAnswer, at: o}
+	}
+	return nil
+}
+
+func (g *greeted) ask(a *advance, rules *guard.Rules) error {
+	if a.guid == "" || !a.allowed(rules) {
+		return errAnswer
+	}
+	if _, err := g.Write(a.frame()); err != nil {
+		return err
+	}
+	if err := a.hear(g.in); err != nil {
+		return err
+	}
+	if a.only(steps[a.step].makes) == "" {
+		return errAnswer
+	}
+	return nil
+}
+
+// stuck is an opening that the server did not go through with.
+type stuck struct {
+	error
+	at opening // up to the step that failed
+}
+
+// Unwrap gives the cause.
+func (s *stuck) Unwrap() error { return s.error }
+
 // suits tells whether a client with that handshake may have the connection now.
 // There is nothing to read on one that is good: not its end, and nothing that the
 // server would have to say to nobody.
 func (g *greeted) suits(e browser.Endpoint, c common) bool {
-	return g.endpoint == e && c != "" && g.common == c && g.in.Buffered() == 0 && g.silent()
+	return g.endpoint == e && c != "" && g.common == c && g.in.Buffered() == 0 && g.quiet()
+}
+
+// quiet tells whether the connection stands, and nothing has come on it but what
+// a new page has to say.
+func (g *greeted) quiet() bool {
+	var b [maxWord]byte
+	n, err := g.receiveNow(b[:])
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		return true
+	case err != nil || n == 0 || g.veil == nil || len(g.veil.pass(b[:n])) > 0 || !g.veil.between():
+		return false
+	}
+	for _, a := range g.ready {
+		if a.spoilt {
+			return false
+		}
+	}
+	return g.silent()
+}
+
+// maxWord is how much may have come.
+const maxWord = 1 << 10
+
+// receiveNow reads what has come on a connection on which nobody waits for that.
+func (s *socket) receiveNow(b []byte) (n int, err error) {
+	if failed := s.raw.Control(func(fd uintptr) { n, _, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT) }); failed != nil {
+		err = failed
+	}
+	return n, err
 }
 
 // answer makes the server's yes one to the client's key.

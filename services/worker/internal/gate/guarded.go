@@ -26,7 +26,15 @@ func (r *relay) watch(rules *guard.Rules, refused func(method string)) {
 }
 
 // Forward implements guard.Out.
-func (r *relay) Forward(b []byte) error { return r.server.send(b, r.stall) }
+func (r *relay) Forward(b []byte) error {
+	if len(r.foretold.calls) > 0 {
+		var err error
+		if b, err = r.answered(b); err != nil || len(b) == 0 {
+			return err
+		}
+	}
+	return r.server.send(b, r.stall)
+}
 
 // Refused implements guard.Out.
 func (r *relay) Refused(method string) { r.refused(method) }
@@ -66,7 +74,7 @@ func (p *pump) guarded(err error) bool {
 		return true
 	case errors.Is(err, guard.ErrPolicy):
 		p.r.refused("protocol")
-		p.r.ear.said = "" // no stock client's
+		p.r.ear.forget() // no stock client's
 		p.r.end(Ending{Reason: policy, Text: err.Error()})
 		p.from.release()
 		p.discard()

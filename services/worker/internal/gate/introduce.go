@@ -29,18 +29,19 @@ type introduction struct {
 
 // introduce has the relay begin with an introduction, if there is to be one.
 func (g *Gate) introduce(r *relay, s *served) {
-	if s.said == "" {
+	if s.hello == nil {
 		return
 	}
 	i := &introduction{gate: g, relay: r, server: s, heard: make(chan struct{})}
 	r.up.begin, r.down.begin = i.hear, i.answer
+	r.expect(s.ready, s.veil)
 }
 
 // hear is the client's direction; false means that this has ended.
 func (i *introduction) hear() bool {
 	defer close(i.heard)
 	r := i.relay
-	said, id, size, err := r.listen(i.gate.helloTime)
+	said, size, err := r.listen(i.gate.helloTime)
 	switch {
 	case r.ending.Load() != nil:
 		return true
@@ -49,14 +50,15 @@ func (i *introduction) hear() bool {
 		r.because(r.up.blame(err))
 		r.cut()
 		return false
-	case said == i.server.said:
-		i.id = id
+	case i.server.hello.suits(said):
+		i.id = said.id
 		r.ear.hear(r.up.early[:size])
 		r.up.follow(r.up.early[:size])
 		r.up.early = r.up.early[size:]
 		return true
 	}
 	i.gate.o.Metrics.hellos.WithLabelValues("unsaid").Inc()
+	r.unexpect()
 	if err := i.restart(); err != nil && r.ending.Load() == nil {
 		r.because(serverGone)
 		r.cut()
@@ -79,7 +81,7 @@ func (i *introduction) answer() bool {
 		return true
 	}
 	switch err := i.server.hear(); {
-	case errors.Is(err, errWelcome):
+	case errors.Is(err, errAnswer):
 		r.because(workerClosed)
 		r.cut()
 		return false
@@ -91,14 +93,16 @@ func (i *introduction) answer() bool {
 	}
 	i.gate.o.Metrics.hellos.WithLabelValues("answered").Inc()
 	r.down.early = rest(i.server.in)
-	return r.down.pass(i.server.welcome.answer(i.id))
+	return r.down.pass(i.server.hello.answer(i.id))
 }
 
 // listen waits until the client has said something, and keeps it for the relay.
-func (r *relay) listen(patience time.Duration) (said hello, id []byte, size int, err error) {
+func (r *relay) listen(patience time.Duration) (said call, size int, err error) {
 	_ = r.client.SetReadDeadline(time.Now().Add(patience))
 	for {
-		if said, id, size = parseHello(r.up.early); size > 0 {
+		var text []byte
+		if text, _, size = firstFrame(r.up.early); size > 0 {
+			said, _ = parseCall(text)
 			break
 		}
 		var b []byte
@@ -113,7 +117,7 @@ func (r *relay) listen(patience time.Duration) (said hello, id []byte, size int,
 	if r.ending.Load() == nil {
 		_ = r.client.SetReadDeadline(time.Time{})
 	}
-	return said, id, size, err
+	return said, size, err
 }
 
 // restart begins the session's connection to the server anew.

@@ -12,6 +12,9 @@ import (
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
 )
 
+// helloFrame is a hello as the gate says it.
+var helloFrame = string(newAdvance(sayHello, "", javascript).frame())
+
 // sayHello plays a session from its start to its end, in which the client says
 // hello and hears a welcome, on the connection that the gate has opened for it.
 func (r *rig) sayHello(session string, server *wire) {
@@ -44,7 +47,7 @@ func askedRig(t *testing.T) (*rig, *wire) {
 	r.sayHello("b", r.spareOne())
 	server := r.ready()
 	server.expect(yesTo)
-	server.take(string(hello(javascript).frame()))
+	server.take(helloFrame)
 	return r, server
 }
 
@@ -118,14 +121,14 @@ func TestTheThirdOfAKindFindsItsHelloAnswered(t *testing.T) {
 			// Such a session tells what the next one will say, too.
 			next := r.ready()
 			next.expect(yesTo)
-			next.take(string(hello(javascript).frame()))
+			next.take(helloFrame)
 		})
 	}
 }
 
 // TestNothingOfAClientIsSaidInAdvance but its parameters, which its kind has in common.
 func TestNothingOfAClientIsSaidInAdvance(t *testing.T) { // I9
-	require.JSONEq(t, `{"id":1,"guid":"","method":"initialize","params":`+javascript+`,"metadata":{"internal":true}}`, string(hello(javascript).frame()[8:]))
+	require.JSONEq(t, `{"id":1,"guid":"","method":"initialize","params":`+javascript+`,"metadata":{"internal":true}}`, helloFrame[8:])
 }
 
 // Without a spare connection the server is asked while the client prepares its words.
@@ -139,7 +142,7 @@ func TestAHelloIsAnsweredOnANewConnection(t *testing.T) {
 			server, _ := r.accept()
 			server.send(yes)
 			client.take(yes)
-			server.take(string(hello(javascript).frame()))
+			server.take(helloFrame)
 			if late {
 				client.send(initialize("5", javascript))
 			}
@@ -389,7 +392,7 @@ func unanswered(t *testing.T) (client, server *wire, r *rig) {
 	server, _ = r.accept()
 	server.send(yes)
 	client.take(yes)
-	server.take(string(hello(javascript).frame()))
+	server.take(helloFrame)
 	client.send(initialize("5", javascript))
 	return client, server, r
 }
@@ -410,7 +413,7 @@ func TestAnIntroducedServerThatSaysMoreIsNotUsed(t *testing.T) {
 	_, _ = io.Copy(io.Discard, server.in) // until it is closed
 	anew.send(yes)
 	client.take(yes)
-	anew.take(string(hello(javascript).frame()))
+	anew.take(helloFrame)
 	anew.send(welcomeTo("1"))
 	client.send(initialize("5", javascript))
 	client.take(welcomeTo("5"))

@@ -25,23 +25,24 @@ type served struct {
 	in       *bufio.Reader // in which more may be waiting
 	request  []byte        // the handshake that it said yes to, or one like it
 	like     common        // as which that is
-	said     hello         // by the gate, in the client's place
-	welcome  *welcome      // the answer to that, once it has come
+	hello    *advance      // said by the gate in the client's place; nil where it was not
+	ready    []*advance    // what the gate has called and heard after that
+	veil     *veil         // over what came of it; nil where nothing did
 }
 
 // say says a hello in the place of the client that is expected to say it.
-func (s *served) say(h hello) error {
-	s.said = h
-	_, err := s.Write(h.frame())
+func (s *served) say(params string) error {
+	s.hello = newAdvance(sayHello, "", params)
+	_, err := s.Write(s.hello.frame())
 	return err
 }
 
 // hear takes in the answer to that.
-func (s *served) hear() (err error) {
-	if s.welcome == nil {
-		s.welcome, err = readWelcome(s.said, s.in)
+func (s *served) hear() error {
+	if s.hello.result != nil {
+		return nil
 	}
-	return err
+	return s.hello.hear(s.in)
 }
 
 // knock passes the handshake on to the server. Where a known proxy brings it,

@@ -12,6 +12,7 @@ type Metrics struct {
 	refused  *prometheus.CounterVec
 	calls    *prometheus.CounterVec
 	hellos   *prometheus.CounterVec
+	prepared *prometheus.CounterVec
 	opening  prometheus.Histogram
 	up, down traffic
 }
@@ -52,6 +53,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		hellos: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pwdist_worker_hellos_total",
 			Help: "Sessions for which the server was asked in advance what clients of their kind say first, by outcome: answered, or unsaid where the client began in another way.",
+		}, []string{"outcome"}),
+		prepared: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "pwdist_worker_prepared_total",
+			Help: "Sessions for which a context, or a context with a page, was opened in advance, by outcome: used, or unused where the client did not open it.",
 		}, []string{"outcome"}),
 		opening: f.NewHistogram(prometheus.HistogramOpts{
 			Name:                        "pwdist_worker_session_opening_seconds",

@@ -60,6 +60,7 @@ type relay struct {
 	gone   func()                 // called when that is the server, before the client can know; may be nil
 	ending atomic.Pointer[Ending] // set when the worker ends it
 	called chan struct{}          // closed then
+	over   chan struct{}          // closed when the server's side has ended
 	cutter atomic.Pointer[time.Timer]
 
 	guard   *guard.Guard // nil when what the client calls is its own business
@@ -67,6 +68,10 @@ type relay struct {
 	talk    sync.Mutex // held by who writes to the client and knows where a message ends
 	answers []byte     // of the guard, for the next place where they may stand
 	ear     ear
+
+	foretold foretold
+	veil     *veil // over what was made for nothing yet; nil where there is none; talk guards it
+	metrics  *Metrics
 }
 
 // pump is one direction of a relay.
@@ -92,7 +97,7 @@ type pump struct {
 }
 
 func newRelay(client, server *socket, stall time.Duration, m *Metrics) *relay {
-	r := &relay{client: client, server: server, called: make(chan struct{}), stall: stall, clientStall: proxyPatience * stall, endTime: endTime}
+	r := &relay{client: client, server: server, called: make(chan struct{}), over: make(chan struct{}), stall: stall, clientStall: proxyPatience * stall, endTime: endTime, metrics: m}
 	r.up = pump{r: r, from: client, to: server, other: &r.down, counter: m.up, ends: clientClosed}
 	r.down = pump{r: r, from: server, to: client, other: &r.up, counter: m.down, ends: serverGone}
 	return r
@@ -102,13 +107,17 @@ func newRelay(client, server *socket, stall time.Duration, m *Metrics) *relay {
 // returns what the first cause of the end was.
 func (r *relay) run() (cause string) {
 	var down sync.WaitGroup
-	down.Go(r.down.run)
+	down.Go(func() {
+		defer close(r.over)
+		r.down.run()
+	})
 	r.up.run()
 	down.Wait()
 	if t := r.cutter.Load(); t != nil {
 		t.Stop()
 	}
 	r.cut()
+	r.lose()
 	if c := r.cause.Load(); c != nil {
 		return *c
 	}
@@ -148,8 +157,8 @@ func (r *relay) cut() {
 // counts must not be called before run has returned.
 func (r *relay) counts() state.Counts {
 	return state.Counts{
-		BytesUp: r.up.bytes, BytesDown: r.down.bytes,
-		MessagesUp: r.up.frames.Messages(), MessagesDown: r.down.frames.Messages(),
+		BytesUp: r.up.bytes, BytesDown: r.down.bytes + r.foretold.bytes,
+		MessagesUp: r.up.frames.Messages(), MessagesDown: r.down.frames.Messages() + r.foretold.said,
 	}
 }
 
@@ -191,6 +200,11 @@ func (p *pump) pass(b []byte) bool {
 		p.r.ear.hear(b)
 		p.follow(b)
 		return p.guarded(p.r.guard.Feed(b))
+	}
+	if p == &p.r.down {
+		if b = p.r.shown(b); len(b) == 0 {
+			return true
+		}
 	}
 	if p == &p.r.down && p.r.ending.Load() != nil {
 		if n := p.seam(b, (*wsframe.Follower).AtBoundary); n > 0 {

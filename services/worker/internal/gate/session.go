@@ -117,7 +117,7 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 		r.because(clientClosed)
 		r.cut()
 	}
-	if h := g.spare.expects(s.like); s.said == "" && h != "" {
+	if h := g.spare.expects(s.like); s.hello == nil && h != "" {
 		_ = s.say(h) // while the client makes up its mind; an error is an end, which reading tells
 	}
 	g.o.Metrics.opening.Observe(time.Since(began).Seconds())
@@ -174,7 +174,7 @@ func (g *Gate) run(o *opened) {
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
 	if g.proxies.know(o.voucher) {
-		like.hello = o.relay.ear.said
+		like.opening = o.relay.ear.said.before(g.o.advance())
 		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint, like) })
 	}
 	g.pool.Ended(state.End{Session: o.session.Session, Reason: reason, Ago: time.Since(ended), Counts: counts})

@@ -5,46 +5,56 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/browser"
+	"github.com/playwright-distributed/playwright-distributed/services/worker/internal/guard"
 )
 
 // spare is a connection to the Playwright server for the next session, opened when
 // one has ended. When two in a row came with the same handshake, it is expected of
 // the third, and the server has answered it already: half a handshake's time is the
-// server's, and most of what it does then is the same for all. So it is with what a
-// client says first (see hello). Otherwise nothing
+// server's, and most of what it does then is the same for all. So it is with the calls
+// that a client makes first (see opening). Otherwise nothing
 // has been said on it, and the server closes it when no other comes for about a
 // minute. What has become of it in the meantime its user finds out.
 //
 // A server that stands still answers no handshake, so that at most one session
 // meets one that did so when it was greeted.
 type spare struct {
-	mu      sync.Mutex
-	conn    net.Conn
-	greeted *greeted // instead of conn
-	last    kind     // of the session that ended last
-	hello   hello    // which the last two said, if these were of one kind
-	proved  hello    // which the server has answered as expected
-	failed  hello    // which it has not
-	filling bool
-	closed  bool
+	rules   *guard.Rules  // for what the gate calls
+	metrics *Metrics      // of what it has prepared
+	wanted  func() bool   // whether another session may come
+	after   time.Duration // prepareAfter but in tests
+	keep    time.Duration // keepPrepared but in tests
+
+	mu         sync.Mutex
+	conn       net.Conn
+	greeted    *greeted // instead of conn
+	last       kind     // of the session that ended last
+	expected   opening  // of the last two, if these were of one kind
+	proved     string   // hello which the server has answered as expected
+	failed     opening  // with whose last step it did not go through
+	generation int      // of the server that did not
+	filling    bool
+	outdated   bool // what is being filled: a session of another kind has come
+	closed     bool
 }
 
 // kind is how a session began, as far as others begin like it.
 type kind struct {
 	handshake common
-	hello     hello
+	opening   opening
 }
 
-// expects is what a session with that handshake is expected to say first.
-func (s *spare) expects(like common) hello {
+// expects is the hello that a session with that handshake is expected to say first.
+func (s *spare) expects(like common) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last.handshake != like || s.proved != s.hello {
+	if s.last.handshake != like || s.proved != s.expected[sayHello] {
 		return ""
 	}
-	return s.hello
+	return s.proved
 }
 
 // yield closes a connection on which was said what a session of this kind would
@@ -54,8 +64,20 @@ func (s *spare) yield(like common) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.greeted != nil && s.greeted.common != like {
-		_ = s.greeted.Close()
+		s.discard(s.greeted)
 		s.greeted = nil
+	}
+	s.outdated = s.outdated || s.last.handshake != like
+}
+
+// mayCome tells whether there is a session to come. The lock is held.
+func (s *spare) mayCome() bool { return !s.closed && (s.wanted == nil || s.wanted()) }
+
+// discard closes a connection that is of no use.
+func (s *spare) discard(g *greeted) {
+	_ = g.Close()
+	if len(g.ready) > 0 {
+		s.metrics.prepared.WithLabelValues(unused).Inc()
 	}
 }
 
@@ -65,6 +87,7 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 	s.mu.Lock()
 	c, g := s.conn, s.greeted
 	s.conn, s.greeted = nil, nil
+	s.outdated = s.outdated || s.last.handshake != like
 	s.mu.Unlock()
 	switch {
 	case g == nil:
@@ -72,7 +95,7 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 	case g.suits(e, like):
 		return nil, g.answer(keys[0])
 	}
-	_ = g.Close()
+	s.discard(g)
 	return nil, nil
 }
 
@@ -81,43 +104,67 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	s.mu.Lock()
 	same := like.handshake != "" && s.last.handshake == like.handshake
-	s.hello = ""
-	if same && s.last.hello == like.hello {
-		s.hello = like.hello
+	s.expected = opening{}
+	if same {
+		s.expected = s.last.opening.common(like.opening)
 	}
 	s.last = like
-	expected := s.hello
-	if expected == s.failed {
-		expected = ""
+	if s.generation != e.Generation {
+		s.failed, s.generation = opening{}, e.Generation // that was another server
 	}
-	if s.conn != nil || s.greeted != nil || s.filling || s.closed {
+	expected := s.expected.avoid(s.failed)
+	s.drop(like.handshake, same, expected)
+	g := s.greeted
+	if s.conn != nil || g != nil || s.filling || !s.mayCome() {
+		s.mu.Unlock()
+		if g != nil {
+			s.prepare(ctx, g)
+		}
+		return
+	}
+	s.filling, s.outdated = true, false
+	s.mu.Unlock()
+
+	var c net.Conn
+	var err error
+	c, g, err = connect(ctx, e, like.handshake, same, expected[sayHello])
+
+	s.mu.Lock()
+	s.filling = false
+	switch {
+	case errors.Is(err, errAnswer):
+		s.failed = expected.before(openContext)
+	case g != nil && g.hello != nil:
+		s.proved = expected[sayHello]
+	}
+	if s.closed || s.outdated && g != nil || err != nil {
+		closeBoth(c, g)
 		s.mu.Unlock()
 		return
 	}
-	s.filling = true
-	s.mu.Unlock()
-
-	c, g, err := connect(ctx, e, like.handshake, same, expected)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.filling = false
-	switch {
-	case errors.Is(err, errWelcome):
-		s.failed = expected
-	case g != nil && g.welcome != nil:
-		s.proved = expected
-	}
-	if s.closed || err != nil {
-		closeBoth(c, g)
-		return
-	}
 	s.conn, s.greeted = c, g
+	s.mu.Unlock()
+	if g != nil {
+		s.prepare(ctx, g)
+	}
+}
+
+// drop closes a connection that sessions which began close together have not taken,
+// if on another one more could be said, or something else. The lock is held.
+func (s *spare) drop(like common, same bool, expected opening) {
+	if same && s.conn != nil {
+		_ = s.conn.Close()
+		s.conn = nil
+	}
+	if g := s.greeted; same && g != nil && (g.common != like || !g.begins(expected)) {
+		s.discard(g)
+		s.greeted = nil
+	}
 }
 
 // connect opens a connection, and says on it what is expected to be said. Where
 // that fails there is none: the next session tells.
-func connect(ctx context.Context, e browser.Endpoint, like common, say bool, h hello) (net.Conn, *greeted, error) {
+func connect(ctx context.Context, e browser.Endpoint, like common, say bool, hello string) (net.Conn, *greeted, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", e.Socket)
 	if err != nil {
@@ -128,8 +175,8 @@ func connect(ctx context.Context, e browser.Endpoint, like common, say bool, h h
 	}
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	g, err := greet(c, e, like)
-	if err == nil && h != "" {
-		err = g.introduce(h)
+	if err == nil && hello != "" {
+		err = g.introduce(hello)
 	}
 	return nil, g, err
 }

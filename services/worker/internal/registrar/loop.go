@@ -176,6 +176,14 @@ func (r *Registrar) judge(err error) {
 	r.o.Standing(r.outlook())
 }
 
+// Wanted tells whether the pool may assign sessions to this worker.
+func (r *Registrar) Wanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ok, _ := r.outlook()
+	return ok
+}
+
 // outlook tells whether the worker takes sessions, and why not. The lock is
 // held.
 func (r *Registrar) outlook() (ok bool, why string) {
