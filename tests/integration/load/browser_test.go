@@ -17,9 +17,10 @@ import (
 const slots = 5
 
 // benchE2E measures what a user sees: sessions in a real Chromium, through the
-// pool and directly, which take turns. Two more ways tell what the figures are
-// worth: a second direct server, which ought to differ in nothing, and two
-// HAProxies before the first, which is as many hops as the pool has.
+// pool and directly, which take turns. Three more ways tell what the figures are
+// worth: a pool that has no page ready (browser.prepare), a second direct server,
+// which ought to differ in nothing, and two HAProxies before the first, which is as
+// many hops as the pool has.
 //
 // Two servers that differ in nothing are up to 3 % apart for as long as they live,
 // however often they are asked. So each round has new ones, and what counts is the
@@ -30,6 +31,7 @@ func benchE2E(t *testing.T) {
 	for round := range rounds(t) {
 		t.Run(strconv.Itoa(round+1), func(t *testing.T) {
 			w := newWays(t)
+			w.addPlain()
 			var got map[string]figures
 			node(t, map[string]any{"what": "pages", "count": 10, "endpoints": w.endpoints()}, &got)
 			names = names[:0]
@@ -42,9 +44,9 @@ func benchE2E(t *testing.T) {
 			}
 		})
 	}
-	pool, direct, another, hops := all[names[0]], all[names[1]], all[names[2]], all[names[3]]
+	pool, direct, another, hops, plain := all[names[0]], all[names[1]], all[names[2]], all[names[3]], all[names[4]]
 	fmt.Printf("\n### End to end in a real Chromium, %d rounds with new servers each\n\n", rounds(t))
-	fmt.Printf("| | directly, ms | through the pool, ms | beside directly | target | one direct server beside the other | two HAProxies beside directly |\n|---|---|---|---|---|---|---|\n")
+	fmt.Printf("| | directly, ms | through the pool, ms | beside directly | target | a pool with nothing ready | one direct server beside the other | two HAProxies beside directly |\n|---|---|---|---|---|---|---|---|\n")
 	for _, part := range []struct{ figure, target string }{{"connect", "≤ 1.5 ms more"}, {"firstPage", "≤ 1.02"}, {"whole", ""}} {
 		base := make([]float64, len(direct[part.figure]))
 		for i := range base {
@@ -57,8 +59,8 @@ func benchE2E(t *testing.T) {
 			low, high := interval(way, base)
 			return fmt.Sprintf("%.2f (%.2f to %.2f)", median(way)/median(base), low, high)
 		}
-		fmt.Printf("| %s | %.1f | %.1f | %s | %s | %s | %s |\n", part.figure, median(base), median(pool[part.figure]), beside(pool[part.figure], base),
-			part.target, beside(another[part.figure], direct[part.figure]), beside(hops[part.figure], base))
+		fmt.Printf("| %s | %.1f | %.1f | %s | %s | %s | %s | %s |\n", part.figure, median(base), median(pool[part.figure]), beside(pool[part.figure], base),
+			part.target, beside(plain[part.figure], base), beside(another[part.figure], direct[part.figure]), beside(hops[part.figure], base))
 	}
 	fmt.Println()
 }
@@ -67,6 +69,7 @@ func benchE2E(t *testing.T) {
 // server, and through two HAProxies.
 type ways struct {
 	*rig
+	chromium      string
 	all           []target
 	proxy, worker target
 }
@@ -75,7 +78,7 @@ func newWays(tb testing.TB) *ways {
 	tb.Helper()
 	r := newRig(tb)
 	chromium := findChromium(tb)
-	w := &ways{rig: r, worker: r.realWorker(chromium)}
+	w := &ways{rig: r, chromium: chromium, worker: r.realWorker(chromium)}
 	w.proxy = r.proxy()
 	direct := r.launchServer("direct", chromium)
 	hops := r.haproxy(r.haproxy(direct).address).address
@@ -84,6 +87,13 @@ func newWays(tb testing.TB) *ways {
 		{name: "direct, another server", address: r.launchServer("another", chromium) + wsPath}, {name: "through two HAProxies", address: hops + wsPath},
 	}
 	return w
+}
+
+// addPlain adds another pool on the same Redis, which has nothing ready for a session.
+func (w *ways) addPlain() {
+	const pool = "--pool=plain"
+	w.realWorker(w.chromium, pool, "--browser.prepare=nothing")
+	w.all = append(w.all, target{name: "through a pool with nothing ready", address: w.rig.proxy(pool).address})
 }
 
 func (w *ways) endpoints() map[string]string {
@@ -95,16 +105,16 @@ func (w *ways) endpoints() map[string]string {
 }
 
 // realWorker starts a pwdist-worker with a real browser and waits for it.
-func (r *rig) realWorker(chromium string) target {
+func (r *rig) realWorker(chromium string, more ...string) target {
 	r.tb.Helper()
 	listen, admin := loopback(harness.Port(r.tb)), loopback(harness.Port(r.tb))
 	p := r.start(harness.Command{
 		Name: "worker", Path: harness.Binary(r.tb, "pwdist-worker"),
-		Args: []string{
+		Args: append([]string{
 			"--listen=" + listen, "--advertise=" + listen, "--admin.listen=" + admin, "--redis.url=" + r.redis,
 			"--log.level=warn", "--drain=1s", fmt.Sprintf("--slots=%d", slots), "--lifetime.sessions=0",
 			"--browser.executable=" + chromium, "--playwright.dir=" + harness.PlaywrightDir(),
-		},
+		}, more...),
 		Env: []string{"TMPDIR=" + r.dir},
 	})
 	t := target{name: "pwdist-worker", admin: admin, process: p}

@@ -31,6 +31,7 @@ type advance struct {
 	before, result, after []byte
 	said                  uint64            // messages of it
 	made                  map[string]string // objects, guid → type
+	main                  string            // of these the one that the call is for
 	// spoilt is set when something has become of the objects that no client expects of new ones.
 	spoilt bool
 }
@@ -89,7 +90,7 @@ const closingID = `"gate"`
 
 // closing is that call.
 func closing(a *advance) []byte {
-	return callFrame(closingID, a.only(steps[a.step].makes), "close", "{}")
+	return callFrame(closingID, a.main, "close", "{}")
 }
 
 var errAnswer = errors.New("an answer that is none to a call made in advance")

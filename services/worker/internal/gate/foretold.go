@@ -15,14 +15,17 @@ type foretold struct {
 	part  []byte // of a call, which the guard lets through as soon as it knows it
 	bytes uint64 // of answers that the client has got
 	said  uint64 // messages of them
+
+	until   time.Time // when what has not been asked for is too old
+	outcome string    // used or unused; empty where nothing was prepared
 }
 
 // expect has the relay answer what the client is expected to call, once it does.
-func (r *relay) expect(calls []*advance, hiding *veil) {
+func (r *relay) expect(calls []*advance, hiding *veil, until time.Time) {
 	if len(calls) == 0 {
 		return
 	}
-	r.foretold.calls = calls
+	r.foretold.calls, r.foretold.until = calls, until
 	r.veil = hiding
 }
 
@@ -75,6 +78,7 @@ func (r *relay) answered(b []byte) (left []byte, err error) {
 		}
 		b, f.calls = b[size:], f.calls[1:]
 		if len(f.calls) == 0 {
+			f.calls, f.outcome = nil, used // an idle session keeps nothing of how it began
 			r.metrics.prepared.WithLabelValues(used).Inc()
 		}
 	}
@@ -126,7 +130,7 @@ func (r *relay) farewells() <-chan struct{} {
 // lose counts what the client has not asked for.
 func (r *relay) lose() {
 	if len(r.foretold.calls) > 0 {
-		r.foretold.calls = nil
+		r.foretold.calls, r.foretold.outcome = nil, unused
 		r.metrics.prepared.WithLabelValues(unused).Inc()
 	}
 }
@@ -139,7 +143,7 @@ func (r *relay) reveal(a *advance, id []byte) bool {
 	defer r.talk.Unlock()
 	d := &r.down
 	// Before its hello is answered no client knows whom to call.
-	if d.frames.Messages() == 0 || r.veil == nil || r.veil.of == a || a.spoilt || r.ending.Load() != nil || len(r.answers) > 0 || d.opaque || !d.frames.AtMessageBoundary() || d.frames.CloseSeen() {
+	if d.frames.Messages() == 0 || r.veil == nil || r.veil.of == a || a.spoilt || time.Now().After(r.foretold.until) || r.ending.Load() != nil || len(r.answers) > 0 || d.opaque || !d.frames.AtMessageBoundary() || d.frames.CloseSeen() {
 		return false
 	}
 	answer := a.answer(id)

@@ -519,6 +519,142 @@ func TestAPreparedPageDoesNotWaitForEver(t *testing.T) {
 	require.Equal(t, 1, r.prepared(unused))
 }
 
+func TestAPreparedPageIsClosedInTime(t *testing.T) {
+	r, server := aboutToPrepare(t)
+	r.set(func() { r.spare.keep = 20 * time.Millisecond })
+	server.take(frameOf(openContext, browserGUID, options))
+	server.send(contextAnswer("2"))
+	server.take(frameOf(openPage, contextGUID, "{}"))
+	server.send(pageAnswer("3"))
+	require.Empty(t, server.takeEnd())
+	require.Zero(t, r.Prepared())
+	require.Equal(t, 1, r.prepared(unused))
+}
+
+// Who has it already, but takes too long to ask for it, gets a new one.
+func TestAPageThatIsTooOldIsOpenedAnew(t *testing.T) {
+	r, server := preparedRig(t)
+	context, _ := prepared()
+	r.spare.keep = -time.Second
+	client := r.introduced("c")
+	client.send(newContext("2"))
+	server.take(string(closing(context)) + newContext("2"))
+}
+
+// A server that does not answer is not waited for for ever, and its connection not closed.
+func TestWhoDoesNotAnswerIsNotInTheWay(t *testing.T) {
+	r := newRig(t, preparing)
+	r.spare.patience = 20 * time.Millisecond
+	r.opens("a", nil)
+	r.opens("b", r.spareOne())
+	slow := r.ready()
+	slow.expect(yesTo)
+	slow.take(helloFrame)
+	slow.send(welcomeWithBrowser("1"))
+	slow.take(frameOf(openContext, browserGUID, options))
+	r.assign("c")
+	client := r.dial(brought("c", "p"))
+	server, _ := r.accept()
+	server.send(yes)
+	client.take(yes)
+	server.take(helloFrame)
+	server.send(welcomeWithBrowser("1"))
+	require.Eventually(t, func() bool {
+		r.spare.mu.Lock()
+		defer r.spare.mu.Unlock()
+		return r.spare.preparing == nil
+	}, patience, time.Millisecond)
+	client.send(initialize("1", javascript) + newContext("2"))
+	client.take(welcomeWithBrowser("1"))
+	_ = client.Close()
+	server.takeAll()
+	r.waitEnd()
+	next := r.ready()
+	next.expect(yesTo)
+	next.take(helloFrame)
+	next.send(welcomeWithBrowser("1"))
+	r.greets()
+	slow.send(contextAnswer("2"))
+	slow.take(frameOf(openPage, contextGUID, "{}"))
+	slow.send(pageAnswer("3"))
+	require.Empty(t, slow.takeEnd())
+}
+
+func TestARefusedSessionWastesWhatIsPrepared(t *testing.T) {
+	r, server := preparedRig(t)
+	r.set(func() { r.answer = state.StartUnknown })
+	status, _, _ := r.dial(brought("none", "p") + initialize("1", javascript)).answer()
+	require.Equal(t, 403, status)
+	require.Empty(t, server.takeEnd())
+	require.Equal(t, 1, r.prepared(unused))
+}
+
+// What was opened for nothing is not tried again as soon.
+func TestWasteIsLearnedFrom(t *testing.T) {
+	whole, part := opening{"a", "b", "c"}, opening{"a", "b"}
+	s := spare{needed: leastAlike}
+	learn := func(o opening, outcome string) bool {
+		s.learn(kind{handshake: "x", opening: o, outcome: outcome}, s.last.handshake == "x")
+		return s.expected == whole && s.alike >= s.needed
+	}
+	require.False(t, learn(whole, ""))
+	require.True(t, learn(whole, ""))
+	require.False(t, learn(part, unused))
+	require.False(t, learn(whole, ""))
+	for range 2 {
+		require.False(t, learn(whole, ""), "two and three in a row")
+	}
+	require.True(t, learn(whole, ""))
+	require.True(t, learn(whole, used))
+	require.False(t, learn(part, unused))
+	require.False(t, learn(whole, ""))
+	for range 10 {
+		_ = learn(part, unused)
+	}
+	require.Equal(t, mostAlike, s.needed)
+	s.learn(kind{handshake: "y", opening: whole}, false)
+	require.Equal(t, opening{}, s.expected)
+}
+
+func TestNothingIsPreparedOnceNoSessionCanCome(t *testing.T) {
+	var retiring atomic.Bool
+	r := newRig(t, func(o *Options) { preparing(o); o.Wanted = func() bool { return !retiring.Load() } })
+	r.spare.after = 300 * time.Millisecond
+	r.opens("a", nil)
+	r.opens("b", r.spareOne())
+	server := r.ready()
+	server.expect(yesTo)
+	server.take(helloFrame)
+	server.send(welcomeWithBrowser("1"))
+	r.greets()
+	retiring.Store(true)
+	require.NoError(t, server.SetReadDeadline(time.Now().Add(600*time.Millisecond)))
+	_, err := server.in.Peek(1)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// A session that has just begun, on another connection, is not to wait for a page of the next.
+func TestNothingIsPreparedBesideASessionThatBegins(t *testing.T) {
+	r := newRig(t, preparing)
+	r.spare.after = 300 * time.Millisecond
+	g := &greeted{served: &served{hello: newAdvance(sayHello, "", javascript)}, common: "x"}
+	r.spare.expected, r.spare.alike = opening{javascript, options}, leastAlike
+	r.spare.mu.Lock()
+	r.spare.greeted = g
+	r.spare.mu.Unlock()
+	began := time.Now()
+	time.AfterFunc(200*time.Millisecond, func() {
+		r.spare.mu.Lock()
+		defer r.spare.mu.Unlock()
+		r.spare.comes("x")
+	})
+	o, ok := r.spare.await(t.Context(), g)
+	require.True(t, ok)
+	require.Equal(t, r.spare.expected, o)
+	require.GreaterOrEqual(t, time.Since(began), 500*time.Millisecond)
+	require.Same(t, g, r.spare.preparing)
+}
+
 func TestNothingIsPreparedWhereNoSessionCanCome(t *testing.T) {
 	var retiring atomic.Bool
 	r := newRig(t, func(o *Options) { preparing(o); o.Wanted = func() bool { return !retiring.Load() } })

@@ -23,7 +23,8 @@ import (
 type greeted struct {
 	*served
 	common common
-	accept string // what stands for the gate's key in the answer
+	accept string      // what stands for the gate's key in the answer
+	expiry *time.Timer // of what is prepared; nil where nothing is
 }
 
 var errGreeting = errors.New("an answer to the WebSocket handshake that does not fit its key")
@@ -141,7 +142,7 @@ func (g *greeted) ask(a *advance, rules *guard.Rules) error {
 	if err := a.hear(g.in); err != nil {
 		return err
 	}
-	if a.only(steps[a.step].makes) == "" {
+	if a.main = a.only(steps[a.step].makes); a.main == "" {
 		return errAnswer
 	}
 	return nil
@@ -166,20 +167,24 @@ func (g *greeted) suits(e browser.Endpoint, c common) bool {
 // quiet tells whether the connection stands, and nothing has come on it but what
 // a new page has to say.
 func (g *greeted) quiet() bool {
-	var b [maxWord]byte
-	n, err := g.receiveNow(b[:])
-	switch {
-	case errors.Is(err, syscall.EAGAIN):
-		return true
-	case err != nil || n == 0 || g.veil == nil || len(g.veil.pass(b[:n])) > 0 || !g.veil.between():
-		return false
+	if g.veil != nil {
+		var b [maxWord]byte
+		n, err := g.receiveNow(b[:])
+		if err == nil && len(g.veil.pass(b[:n])) > 0 || !g.unspoilt() {
+			return false
+		}
 	}
+	return g.silent()
+}
+
+// unspoilt tells whether what is prepared is as new.
+func (g *greeted) unspoilt() bool {
 	for _, a := range g.ready {
 		if a.spoilt {
 			return false
 		}
 	}
-	return g.silent()
+	return g.veil.between()
 }
 
 // maxWord is how much may have come.

@@ -28,6 +28,7 @@ type served struct {
 	hello    *advance      // said by the gate in the client's place; nil where it was not
 	ready    []*advance    // what the gate has called and heard after that
 	veil     *veil         // over what came of it; nil where nothing did
+	prepared time.Time     // when that was
 }
 
 // say says a hello in the place of the client that is expected to say it.

@@ -15,42 +15,82 @@ const prepareAfter = 100 * time.Millisecond
 // memory, and its document knows how old it is.
 const keepPrepared = 5 * time.Minute
 
-// prepare has the server go on with the opening on the spare connection, unless a
-// session has come for that.
+// answerTime is how long the server may take for that until others are prepared for
+// instead. The connection stays: a context whose call is given up stays in the browser.
+const answerTime = 30 * time.Second
+
+// prepare has the server go on with the opening on the spare connection, once no
+// session has come for a while, unless one has come for that.
 func (s *spare) prepare(ctx context.Context, g *greeted) {
-	timer := time.NewTimer(s.after)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	o, ok := s.await(ctx, g)
+	if !ok {
 		return
 	}
-	s.mu.Lock()
-	o := s.expected.avoid(s.failed)
-	if s.greeted != g || len(g.ready) > 0 || o.steps() <= openContext || !g.begins(o) || !s.mayCome() {
-		s.mu.Unlock()
-		return
-	}
-	s.greeted, s.filling, s.outdated = nil, true, false
-	s.mu.Unlock()
-
-	done := context.AfterFunc(ctx, func() { _ = g.Close() })
+	closing := context.AfterFunc(ctx, func() { _ = g.Close() })
+	late := time.AfterFunc(s.patience, func() { s.giveUp(g, o) })
 	err := g.goOn(o, s.rules)
-	done()
+	late.Stop()
+	closing()
+	s.install(g, err)
+}
 
+// await waits until it is time to prepare on a connection, and tells what; ok is false
+// where that is nothing. No other session may take the connection from then on.
+func (s *spare) await(ctx context.Context, g *greeted) (o opening, ok bool) {
+	for since := time.Now(); ; {
+		s.mu.Lock()
+		o = s.expected.avoid(s.failed)
+		if s.greeted != g || len(g.ready) > 0 || o.steps() <= openContext || s.alike < s.needed || !g.begins(o) || !s.mayCome() {
+			s.mu.Unlock()
+			return opening{}, false
+		}
+		if s.came.After(since) {
+			since = s.came
+		}
+		wait := s.after - time.Since(since)
+		if wait <= 0 {
+			s.greeted, s.preparing, s.outdated, s.fills = nil, g, false, g.common
+			s.mu.Unlock()
+			return o, true
+		}
+		s.mu.Unlock()
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return opening{}, false
+		}
+	}
+}
+
+// install keeps what is prepared, if it has come to that and nobody has given it up.
+func (s *spare) install(g *greeted, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.filling = false
+	current := s.preparing == g
+	if current {
+		s.preparing = nil
+	}
 	var failure *stuck
 	if errors.As(err, &failure) && errors.Is(err, errAnswer) {
 		s.failed = failure.at
 	}
-	if s.closed || s.outdated || err != nil {
+	if !current || s.closed || s.outdated || err != nil || !g.unspoilt() {
 		s.discard(g)
 		return
 	}
+	g.prepared = time.Now()
+	g.expiry = time.AfterFunc(s.keep, func() { s.expire(g) })
 	s.greeted = g
-	time.AfterFunc(s.keep, func() { s.expire(g) })
+}
+
+func (s *spare) giveUp(g *greeted, o opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.preparing == g {
+		s.preparing, s.failed = nil, o
+	}
 }
 
 // expire closes a prepared connection for which no session has come.
@@ -62,6 +102,29 @@ func (s *spare) expire(g *greeted) {
 		s.greeted = nil
 	}
 }
+
+// learn takes in how a session began, and what has become of what was prepared for it.
+// What was opened for nothing costs more than it ever gave, so each time more sessions
+// in a row have to begin alike before it is tried again. The lock is held.
+func (s *spare) learn(like kind, same bool) {
+	var expected opening
+	if same {
+		expected = s.last.opening.common(like.opening)
+	}
+	if s.alike++; expected != s.expected || s.alike < leastAlike {
+		s.alike = leastAlike
+	}
+	s.expected, s.last = expected, like
+	switch like.outcome {
+	case used:
+		s.needed = leastAlike
+	case unused:
+		s.needed = min(2*max(s.needed, leastAlike), mostAlike)
+	}
+}
+
+// So many sessions in a row have to begin alike.
+const leastAlike, mostAlike = 2, 32
 
 // prepared is how many contexts wait for a session.
 func (s *spare) prepared() int {

@@ -95,7 +95,7 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	g.doubt.wait(ctx, over)
 	select {
 	case <-over:
-		_ = server.Close()
+		g.spare.waste(s)
 		return nil, refusal.New(refusal.BrowserDown, "")
 	default:
 	}
@@ -103,7 +103,7 @@ func (g *Gate) unlock(client *socket, q request, in *bufio.Reader) (*opened, err
 	r.gone, r.endTime = g.doubt.arise, g.endTime
 	r.watch(g.o.Guard, g.refusals(q.session.Session))
 	if err := g.claim(ctx, q, r); err != nil {
-		_ = server.Close()
+		g.spare.waste(s)
 		g.proxies.forget(q.voucher)
 		return nil, err
 	}
@@ -174,6 +174,7 @@ func (g *Gate) run(o *opened) {
 		zap.Uint64("bytes_up", counts.BytesUp), zap.Uint64("bytes_down", counts.BytesDown),
 		zap.Uint64("messages_up", counts.MessagesUp), zap.Uint64("messages_down", counts.MessagesDown))
 	if g.proxies.know(o.voucher) {
+		like.outcome = o.relay.foretold.outcome
 		like.opening = o.relay.ear.said.before(g.o.advance())
 		g.tasks.Go(func() { g.spare.refill(g.base, o.endpoint, like) })
 	}

@@ -27,6 +27,8 @@ type spare struct {
 	wanted  func() bool   // whether another session may come
 	after   time.Duration // prepareAfter but in tests
 	keep    time.Duration // keepPrepared but in tests
+	// patience is answerTime but in tests.
+	patience time.Duration
 
 	mu         sync.Mutex
 	conn       net.Conn
@@ -36,8 +38,13 @@ type spare struct {
 	proved     string   // hello which the server has answered as expected
 	failed     opening  // with whose last step it did not go through
 	generation int      // of the server that did not
+	alike      int      // how many sessions in a row began as expected
+	needed     int      // how many have to, for more than a hello
 	filling    bool
-	outdated   bool // what is being filled: a session of another kind has come
+	preparing  *greeted  // on which the server goes on
+	fills      common    // as which one of both is done
+	outdated   bool      // is what is being done: a session of another kind has come
+	came       time.Time // when the last session came
 	closed     bool
 }
 
@@ -45,6 +52,7 @@ type spare struct {
 type kind struct {
 	handshake common
 	opening   opening
+	outcome   string // of what was prepared for it: used, unused, or empty where nothing was
 }
 
 // expects is the hello that a session with that handshake is expected to say first.
@@ -67,7 +75,13 @@ func (s *spare) yield(like common) {
 		s.discard(s.greeted)
 		s.greeted = nil
 	}
-	s.outdated = s.outdated || s.last.handshake != like
+	s.comes(like)
+}
+
+// comes notes that a session of a kind comes. The lock is held.
+func (s *spare) comes(like common) {
+	s.came = time.Now()
+	s.outdated = s.outdated || s.fills != like
 }
 
 // mayCome tells whether there is a session to come. The lock is held.
@@ -75,6 +89,14 @@ func (s *spare) mayCome() bool { return !s.closed && (s.wanted == nil || s.wante
 
 // discard closes a connection that is of no use.
 func (s *spare) discard(g *greeted) {
+	if g.expiry != nil {
+		g.expiry.Stop()
+	}
+	s.waste(g.served)
+}
+
+// waste closes a connection which a session does not come to use.
+func (s *spare) waste(g *served) {
 	_ = g.Close()
 	if len(g.ready) > 0 {
 		s.metrics.prepared.WithLabelValues(unused).Inc()
@@ -87,8 +109,11 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 	s.mu.Lock()
 	c, g := s.conn, s.greeted
 	s.conn, s.greeted = nil, nil
-	s.outdated = s.outdated || s.last.handshake != like
+	s.comes(like)
 	s.mu.Unlock()
+	if g != nil && g.expiry != nil {
+		g.expiry.Stop()
+	}
 	switch {
 	case g == nil:
 		return c, nil
@@ -104,25 +129,21 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	s.mu.Lock()
 	same := like.handshake != "" && s.last.handshake == like.handshake
-	s.expected = opening{}
-	if same {
-		s.expected = s.last.opening.common(like.opening)
-	}
-	s.last = like
+	s.learn(like, same)
 	if s.generation != e.Generation {
 		s.failed, s.generation = opening{}, e.Generation // that was another server
 	}
 	expected := s.expected.avoid(s.failed)
 	s.drop(like.handshake, same, expected)
 	g := s.greeted
-	if s.conn != nil || g != nil || s.filling || !s.mayCome() {
+	if s.conn != nil || g != nil || s.filling || s.preparing != nil || !s.mayCome() {
 		s.mu.Unlock()
 		if g != nil {
 			s.prepare(ctx, g)
 		}
 		return
 	}
-	s.filling, s.outdated = true, false
+	s.filling, s.outdated, s.fills = true, false, like.handshake
 	s.mu.Unlock()
 
 	var c net.Conn

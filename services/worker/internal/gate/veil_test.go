@@ -22,6 +22,7 @@ func prepared() (context, page *advance) {
 	context.before, page.before = []byte(said(browserGUID, "__create__")), []byte(said(contextGUID, "__create__"))
 	context.result, page.result = []byte(`,"result":{}}`), []byte(`,"result":{}}`)
 	context.said, page.said = 2, 2
+	context.main, page.main = contextGUID, pageGUID
 	return context, page
 }
 
