@@ -259,6 +259,14 @@ func TestAControlFrameBeforeACallGoesToTheServer(t *testing.T) { // I8
 
 // A page that has crashed, or a context that has closed, is nobody's first one.
 func TestWhatHasGoneMeanwhileIsNotGiven(t *testing.T) {
+	t.Run("long before", func(t *testing.T) {
+		r, server := preparedRig(t)
+		server.send(said(pageGUID, "loadstate"))
+		server.send(said(pageGUID, "crash"))
+		require.Empty(t, server.takeEnd())
+		require.Zero(t, r.Prepared())
+		require.Equal(t, 1, r.prepared(unused))
+	})
 	t.Run("before the session", func(t *testing.T) {
 		r, server := preparedRig(t)
 		server.send(said(pageGUID, "crash"))

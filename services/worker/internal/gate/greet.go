@@ -23,8 +23,10 @@ import (
 type greeted struct {
 	*served
 	common common
-	accept string      // what stands for the gate's key in the answer
-	expiry *time.Timer // of what is prepared; nil where nothing is
+	accept string // what stands for the gate's key in the answer
+	// Of what is prepared, nil where nothing is.
+	expiry  *time.Timer
+	watched chan struct{} // closed when nobody watches it any more
 }
 
 var errGreeting = errors.New("an answer to the WebSocket handshake that does not fit its key")
@@ -185,6 +187,24 @@ func (g *greeted) unspoilt() bool {
 		}
 	}
 	return g.veil.between()
+}
+
+// leave ends the watch over what is prepared.
+func (g *greeted) leave() {
+	if g.watched == nil {
+		return
+	}
+	g.expiry.Stop()
+	_ = g.SetReadDeadline(past)
+	<-g.watched
+}
+
+// awaitReadable waits until there is something to read.
+func (s *socket) awaitReadable() error {
+	return s.raw.Read(func(fd uintptr) bool {
+		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return !errors.Is(err, syscall.EAGAIN)
+	})
 }
 
 // maxWord is how much may have come.

@@ -82,7 +82,27 @@ func (s *spare) install(g *greeted, err error) {
 	}
 	g.prepared = time.Now()
 	g.expiry = time.AfterFunc(s.keep, func() { s.expire(g) })
+	g.watched = make(chan struct{})
 	s.greeted = g
+	go s.watch(g)
+}
+
+// watch closes a prepared connection as soon as what is prepared is of no use any more:
+// what is left of a page that has crashed is gone when it is closed.
+func (s *spare) watch(g *greeted) {
+	defer close(g.watched)
+	for g.awaitReadable() == nil {
+		s.mu.Lock()
+		mine := s.greeted == g
+		if mine && !g.quiet() {
+			s.discard(g)
+			s.greeted, mine = nil, false
+		}
+		s.mu.Unlock()
+		if !mine {
+			return
+		}
+	}
 }
 
 func (s *spare) giveUp(g *greeted, o opening) {

@@ -111,8 +111,8 @@ func (s *spare) take(e browser.Endpoint, like common, keys []string) (net.Conn, 
 	s.conn, s.greeted = nil, nil
 	s.comes(like)
 	s.mu.Unlock()
-	if g != nil && g.expiry != nil {
-		g.expiry.Stop()
+	if g != nil {
+		g.leave()
 	}
 	switch {
 	case g == nil:
@@ -215,6 +215,9 @@ func (s *spare) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.greeted != nil && s.greeted.expiry != nil {
+		s.greeted.expiry.Stop()
+	}
 	closeBoth(s.conn, s.greeted)
 	s.conn, s.greeted = nil, nil
 }
