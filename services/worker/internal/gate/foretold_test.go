@@ -549,7 +549,7 @@ func TestAPageThatIsTooOldIsOpenedAnew(t *testing.T) {
 	server.take(string(closing(context)) + newContext("2"))
 }
 
-// A server that does not answer is not waited for for ever, and its connection not closed.
+// A server that does not answer holds up nobody, and its connection stays.
 func TestWhoDoesNotAnswerIsNotInTheWay(t *testing.T) {
 	r := newRig(t, preparing)
 	r.spare.patience = 20 * time.Millisecond
