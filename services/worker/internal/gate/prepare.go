@@ -40,7 +40,7 @@ func (s *spare) await(ctx context.Context, g *greeted) (o opening, ok bool) {
 	for since := time.Now(); ; {
 		s.mu.Lock()
 		o = s.expected.avoid(s.failed)
-		if s.greeted != g || len(g.ready) > 0 || o.steps() <= openContext || s.alike < s.needed || !g.begins(o) || !s.mayCome() {
+		if s.greeted != g || len(g.ready) > 0 || o.steps() <= openContext || s.credit <= 0 || !g.begins(o) || !s.mayCome() {
 			s.mu.Unlock()
 			return opening{}, false
 		}
@@ -74,7 +74,7 @@ func (s *spare) install(g *greeted, err error) {
 	}
 	var failure *stuck
 	if errors.As(err, &failure) && errors.Is(err, errAnswer) {
-		s.failed = failure.at
+		s.fail(failure.at)
 	}
 	if !current || s.closed || s.outdated || err != nil || !g.unspoilt() {
 		s.discard(g)
@@ -109,9 +109,13 @@ func (s *spare) giveUp(g *greeted, o opening) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.preparing == g {
-		s.preparing, s.failed = nil, o
+		s.preparing = nil
+		s.fail(o)
 	}
 }
+
+// fail notes an opening that a server has not gone through with. The lock is held.
+func (s *spare) fail(o opening) { s.failed, s.failedAt = o, time.Now() }
 
 // expire closes a prepared connection for which no session has come.
 func (s *spare) expire(g *greeted) {
@@ -124,27 +128,34 @@ func (s *spare) expire(g *greeted) {
 }
 
 // learn takes in how a session began, and what has become of what was prepared for it.
-// What was opened for nothing costs more than it ever gave, so each time more sessions
-// in a row have to begin alike before it is tried again. The lock is held.
+// To open a page in vain costs about as much as one that is used saves. So it goes on
+// while there are no more of those than of these, and is tried again after a while.
+// The lock is held.
 func (s *spare) learn(like kind, same bool) {
-	var expected opening
+	s.expected = opening{}
 	if same {
-		expected = s.last.opening.common(like.opening)
+		s.expected = s.last.opening.common(like.opening)
 	}
-	if s.alike++; expected != s.expected || s.alike < leastAlike {
-		s.alike = leastAlike
-	}
-	s.expected, s.last = expected, like
-	switch like.outcome {
-	case used:
-		s.needed = leastAlike
-	case unused:
-		s.needed = min(2*max(s.needed, leastAlike), mostAlike)
+	s.last = like
+	s.untried++
+	switch {
+	case like.outcome == used:
+		s.credit, s.untried = min(s.credit+1, maxCredit), 0
+	case like.outcome == unused:
+		s.credit, s.untried = s.credit-1, 0
+	case s.untried >= forgetAfter:
+		s.credit, s.untried = max(s.credit, 1), 0
 	}
 }
 
-// So many sessions in a row have to begin alike.
-const leastAlike, mostAlike = 2, 32
+const (
+	// firstCredit is how many pages may be opened in vain at first, maxCredit after many that were not.
+	firstCredit, maxCredit = 2, 8
+	// forgetAfter is after how many sessions it is tried again.
+	forgetAfter = 32
+	// failureTime is how long a server is not asked again for what it has not gone through with.
+	failureTime = 5 * time.Minute
+)
 
 // prepared is how many contexts wait for a session.
 func (s *spare) prepared() int {

@@ -37,9 +37,10 @@ type spare struct {
 	expected   opening  // of the last two, if these were of one kind
 	proved     string   // hello which the server has answered as expected
 	failed     opening  // with whose last step it did not go through
-	generation int      // of the server that did not
-	alike      int      // how many sessions in a row began as expected
-	needed     int      // how many have to, for more than a hello
+	failedAt   time.Time
+	generation int // of the server that did not
+	credit     int // how many pages more may be opened in vain
+	untried    int // sessions since the last for which something was prepared
 	filling    bool
 	preparing  *greeted  // on which the server goes on
 	fills      common    // as which one of both is done
@@ -130,8 +131,8 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	s.mu.Lock()
 	same := like.handshake != "" && s.last.handshake == like.handshake
 	s.learn(like, same)
-	if s.generation != e.Generation {
-		s.failed, s.generation = opening{}, e.Generation // that was another server
+	if s.generation != e.Generation || time.Since(s.failedAt) > failureTime {
+		s.failed, s.generation = opening{}, e.Generation // that was another server, or is long ago
 	}
 	expected := s.expected.avoid(s.failed)
 	s.drop(like.handshake, same, expected)
@@ -154,7 +155,7 @@ func (s *spare) refill(ctx context.Context, e browser.Endpoint, like kind) {
 	s.filling = false
 	switch {
 	case errors.Is(err, errAnswer):
-		s.failed = expected.before(openContext)
+		s.fail(expected.before(openContext))
 	case g != nil && g.hello != nil:
 		s.proved = expected[sayHello]
 	}

@@ -107,7 +107,7 @@ async function session(what) {
   }
 }
 
-// Usual sessions until something is ready. After a case that did not use it that takes more of them.
+// Usual sessions until something is ready.
 async function prepared() {
   for (const end = Date.now() + 60_000; Date.now() < end;) {
     await session(usual);
@@ -121,7 +121,7 @@ async function prepared() {
 
 for (const name in cases) {
   await prepared();
-  await session(usual); // uses it, so two are enough from here on
+  await session(usual); // uses it, so that not more is opened in vain than used
   await prepared();
   const used = await count('used'), unused = await count('unused');
   await session(cases[name]);
