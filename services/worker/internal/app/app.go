@@ -149,8 +149,12 @@ func serve(cfg Config, environ []string, log *zap.Logger) error {
 }
 
 // prepares is what the gate has ready. A page of a browser with a window would be one that
-// stands there and takes the focus.
+// stands there and takes the focus. Of browsers other than Chromium nobody has seen yet how
+// a page that waits behaves.
 func prepares(b Browser) string {
+	if b.Type != browser.Chromium {
+		return gate.PrepareNothing
+	}
 	if b.Prepare == gate.PreparePage && !b.Headless {
 		return gate.PrepareContext
 	}

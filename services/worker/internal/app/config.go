@@ -60,7 +60,7 @@ type Browser struct {
 	Sandbox      bool          `koanf:"sandbox" doc:"Chromium's own sandbox. It needs user namespaces and does not run as root."`
 	Confine      string        `koanf:"confine" doc:"Whether the kernel (Landlock, seccomp) keeps browser and Playwright server from files that they do not need, and under egress.guard from every connection but the guard's: on, off, or auto for as much as this kernel can."`
 	Files        []string      `koanf:"files" doc:"Files and folders that the browser may read although browser.confine would keep it from them, such as extensions that browser.args name." example:"/srv/extensions"`
-	Prepare      string        `koanf:"prepare" doc:"What the browser has ready for the next session where the last two of a kind of client began alike, with a new context of the same options and a page: page, context, or nothing. With a window no page. Needs guard.enabled."`
+	Prepare      string        `koanf:"prepare" doc:"What the browser has ready for the next session where the last two of a kind of client began alike, with a new context of the same options and a page: page, context, or nothing. With a window no page, and nothing but in a Chromium. Needs guard.enabled."`
 	StartTimeout time.Duration `koanf:"start_timeout" doc:"How long the browser may take to start, before it is tried again."`
 
 	ProbeInterval time.Duration `koanf:"probe_interval" doc:"Time between probes, which open a page beside the sessions; a browser that fails two in a row is killed and started again. It varies by a fifth. 0 = no probes."`
