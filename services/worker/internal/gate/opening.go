@@ -132,7 +132,10 @@ func parseCall(text []byte) (c call, ok bool) {
 			return call{}, false
 		}
 	}
-	return c, ok && fields["guid"] != nil && fields["params"] != nil && isID(c.id)
+	if !ok || fields["guid"] == nil || fields["params"] == nil || !isID(c.id) {
+		return call{}, false
+	}
+	return c, true
 }
 
 // object reads a JSON object. Unlike the fields of a struct, its keys are what they

@@ -96,6 +96,7 @@ func TestAHelloIsHeard(t *testing.T) {
 			said, ok := parseCall(text)
 			require.Equal(t, c.want != "", ok && said.is(sayHello))
 			if c.want == "" {
+				require.False(t, newAdvance(sayHello, "", "{}").suits(said) || newAdvance(sayHello, "", python).suits(said), "not one to answer")
 				return
 			}
 			require.Equal(t, c.id, string(said.id))
