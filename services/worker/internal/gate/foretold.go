@@ -136,14 +136,17 @@ func (r *relay) lose() {
 }
 
 // reveal gives the client an answer that it has just asked for, and from then on
-// what else the server has to say of what that makes known. False means that there
-// is no place for it now, which a client that waits for nothing else leaves.
+// what else the server has to say of what that makes known. False means that what was
+// made is not as new any more, or that there is no place for an answer now, which a
+// client that waits for nothing else leaves.
 func (r *relay) reveal(a *advance, id []byte) bool {
 	r.talk.Lock()
 	defer r.talk.Unlock()
 	d := &r.down
+	good := r.veil != nil && r.veil.of != a && !a.spoilt && time.Now().Before(r.foretold.until)
 	// Before its hello is answered no client knows whom to call.
-	if d.frames.Messages() == 0 || r.veil == nil || r.veil.of == a || a.spoilt || time.Now().After(r.foretold.until) || r.ending.Load() != nil || len(r.answers) > 0 || d.opaque || !d.frames.AtMessageBoundary() || d.frames.CloseSeen() {
+	place := d.frames.Messages() > 0 && r.ending.Load() == nil && len(r.answers) == 0 && d.betweenMessages()
+	if !good || !place {
 		return false
 	}
 	answer := a.answer(id)

@@ -42,23 +42,12 @@ func frameOf(step int, guid, params string) string {
 }
 
 // opens plays a session that begins with a context and a page.
-func (r *rig) opens(session string, server *wire) {
+func (r *rig) opens(session string, spare *wire) {
 	r.t.Helper()
-	r.assign(session)
-	client := r.dial(brought(session, "p"))
-	if server == nil {
-		server, _ = r.accept()
-		server.send(yes)
-	} else {
-		server.greet(yes)
-	}
-	client.take(yes)
+	client, server := r.enters(session, spare)
 	client.send(initialize("1", javascript) + newContext("2") + newPage("3"))
 	server.take(initialize("1", javascript) + newContext("2") + newPage("3"))
-	_ = client.Close()
-	require.Empty(r.t, server.takeEnd())
-	_ = server.Close()
-	r.waitEnd()
+	r.leaves(client, server)
 }
 
 func preparing(o *Options) { guarded(o); o.Prepare = PreparePage }
@@ -439,21 +428,11 @@ func TestWhatIsRefusedIsNotCalledInAdvance(t *testing.T) { // I10
 	r := newRig(t, preparing)
 	var server *wire
 	for _, session := range []string{"a", "b"} {
-		r.assign(session)
-		client := r.dial(brought(session, "p"))
-		if server == nil {
-			server, _ = r.accept()
-			server.send(yes)
-		} else {
-			server.greet(yes)
-		}
-		client.take(yes)
+		var client *wire
+		client, server = r.enters(session, server)
 		client.send(initialize("1", javascript) + calls("2", browserGUID, "newContext", `{"deviceScaleFactor":99999}`) + goesUp)
 		server.take(initialize("1", javascript) + goesUp)
-		_ = client.Close()
-		require.Empty(t, server.takeEnd())
-		_ = server.Close()
-		r.waitEnd()
+		r.leaves(client, server)
 		if session == "a" {
 			server = r.spareOne()
 		}

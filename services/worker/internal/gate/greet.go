@@ -201,10 +201,7 @@ func (g *greeted) leave() {
 
 // awaitReadable waits until there is something to read.
 func (s *socket) awaitReadable() error {
-	return s.raw.Read(func(fd uintptr) bool {
-		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return !errors.Is(err, syscall.EAGAIN)
-	})
+	return s.raw.Read(func(fd uintptr) bool { return !nothing(fd) })
 }
 
 // maxWord is how much may have come.
@@ -226,11 +223,14 @@ func (g *greeted) answer(key string) *served {
 
 // silent tells whether the connection stands and nothing has come on it.
 func (s *socket) silent() (silent bool) {
-	err := s.raw.Control(func(fd uintptr) {
-		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		silent = errors.Is(err, syscall.EAGAIN)
-	})
+	err := s.raw.Control(func(fd uintptr) { silent = nothing(fd) })
 	return err == nil && silent
+}
+
+// nothing tells that there is nothing to read, neither bytes nor an end.
+func nothing(fd uintptr) bool {
+	_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return errors.Is(err, syscall.EAGAIN)
 }
 
 // keySize is the length of what a key encodes (RFC 6455, section 4.1).

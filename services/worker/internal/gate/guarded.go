@@ -58,8 +58,13 @@ func (r *relay) Answer(frame []byte) error {
 
 var errTooMany = errors.Join(guard.ErrPolicy, errors.New("too many refused calls at once"))
 
+// betweenMessages tells whether a message of ours may stand here. The lock is held.
+func (p *pump) betweenMessages() bool {
+	return !p.opaque && p.frames.AtMessageBoundary() && !p.frames.CloseSeen()
+}
+
 func (r *relay) answerLocked() error {
-	if len(r.answers) == 0 || r.down.opaque || !r.down.frames.AtMessageBoundary() || r.down.frames.CloseSeen() {
+	if len(r.answers) == 0 || !r.down.betweenMessages() {
 		return nil
 	}
 	err := r.client.send(r.answers, r.clientStall)

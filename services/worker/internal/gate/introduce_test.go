@@ -15,27 +15,41 @@ import (
 // helloFrame is a hello as the gate says it.
 var helloFrame = string(newAdvance(sayHello, "", javascript).frame())
 
-// sayHello plays a session from its start to its end, in which the client says
-// hello and hears a welcome, on the connection that the gate has opened for it.
-func (r *rig) sayHello(session string, server *wire) {
+// enters has a session begin on the connection that the gate has opened for it, or
+// on a new one where that is nil.
+func (r *rig) enters(session string, spare *wire) (client, server *wire) {
 	r.t.Helper()
 	r.assign(session)
-	client := r.dial(brought(session, "p"))
-	if server == nil {
+	client = r.dial(brought(session, "p"))
+	if server = spare; server == nil {
 		server, _ = r.accept()
 		server.send(yes)
 	} else {
 		server.greet(yes)
 	}
 	client.take(yes)
-	client.send(initialize("1", javascript))
-	server.take(initialize("1", javascript))
-	server.send(welcomeTo("1"))
-	client.take(welcomeTo("1"))
+	return client, server
+}
+
+// leaves has the client of a session close.
+func (r *rig) leaves(client, server *wire) {
+	r.t.Helper()
 	_ = client.Close()
 	require.Empty(r.t, server.takeEnd())
 	_ = server.Close()
 	r.waitEnd()
+}
+
+// sayHello plays a session from its start to its end, in which the client says
+// hello and hears a welcome, on the connection that the gate has opened for it.
+func (r *rig) sayHello(session string, spare *wire) {
+	r.t.Helper()
+	client, server := r.enters(session, spare)
+	client.send(initialize("1", javascript))
+	server.take(initialize("1", javascript))
+	server.send(welcomeTo("1"))
+	client.take(welcomeTo("1"))
+	r.leaves(client, server)
 }
 
 // askedRig is a gate that has said what the next session is expected to say, on
@@ -227,15 +241,8 @@ func TestAHelloThatIsRefusedIsNotRepeated(t *testing.T) {
 	r := newRig(t, guarded)
 	var server *wire
 	for _, session := range []string{"a", "b"} {
-		r.assign(session)
-		client := r.dial(brought(session, "p"))
-		if server == nil {
-			server, _ = r.accept()
-			server.send(yes)
-		} else {
-			server.greet(yes)
-		}
-		client.take(yes)
+		var client *wire
+		client, server = r.enters(session, server)
 		client.send(textFrame(`{"id":1,"guid":"","method":"initialize","params":{},"params":{"a":1},"metadata":{}}`, true))
 		client.takeAll()
 		server.takeAll()
