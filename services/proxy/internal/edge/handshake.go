@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -34,22 +35,32 @@ func upgrades(h http.Header) bool {
 func trim(h http.Header) {
 	for _, values := range h {
 		for i, v := range values {
-			values[i] = strings.Trim(v, " \t")
+			if v != "" && (isBlank(v[0]) || isBlank(v[len(v)-1])) {
+				values[i] = strings.Trim(v, " \t")
+			}
 		}
 	}
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // sound tells whether headers may be passed on: nbio lets control characters
 // through, which the next parser may read otherwise.
 func sound(h http.Header) bool {
 	for name, values := range h {
-		for _, text := range append([]string{name}, values...) {
-			for i := range len(text) {
-				if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
-					return false
-				}
-			}
+		if controls(name) || slices.ContainsFunc(values, controls) {
+			return false
 		}
 	}
 	return true
+}
+
+// controls tells whether there are control characters in a text.
+func controls(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }

@@ -3,7 +3,6 @@ package edge
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +30,6 @@ const (
 	maxName   = 200
 	maxLabels = 16
 )
-
-var version = regexp.MustCompile(`^Playwright/(\d+)\.(\d+)`)
 
 // parse reads a request for a browser.
 func parse(r *http.Request, defaultBrowser string) (Ask, error) {
@@ -68,9 +65,7 @@ func parse(r *http.Request, defaultBrowser string) (Ask, error) {
 			break
 		}
 	}
-	if m := version.FindStringSubmatch(agent); m != nil {
-		a.Demand.Playwright = m[1] + "." + m[2]
-	}
+	a.Demand.Playwright = versionOf(agent)
 	return a, nil
 }
 
