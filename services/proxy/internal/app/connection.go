@@ -85,14 +85,19 @@ func (p *proxy) walk(u edge.Upgrade) {
 	p.metrics.started.Inc()
 	p.metrics.tokenStarted(u.Token.Name)
 	p.memory.session()
-	// A logger of its own would cost every session a kilobyte for as long as it runs.
-	p.log.Debug("session started", zap.String("session", session), zap.String("worker", grant.Worker),
-		zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
+	// A logger of its own would cost every session a kilobyte for as long as it runs, and
+	// fields that nobody wants half a microsecond.
+	if e := p.log.Check(zap.DebugLevel, "session started"); e != nil {
+		e.Write(zap.String("session", session), zap.String("worker", grant.Worker),
+			zap.Int("attempt", grant.Attempt), zap.String("client", u.Remote), zap.String("token", u.Token.Name))
+	}
 
 	p.running.add(session, grant.Worker)
 	relayed, err := p.edge.Relay().Start(u.Client, conn.Conn, withSession(conn.Head, session), conn.Early, func(r relay.Result) {
 		p.ended(session, r)
-		p.log.Debug("session ended", zap.String("session", session), zap.String("reason", r.Reason))
+		if e := p.log.Check(zap.DebugLevel, "session ended"); e != nil {
+			e.Write(zap.String("session", session), zap.String("reason", r.Reason))
+		}
 	})
 	p.running.set(session, relayed)
 	if err == nil && !p.fleet.Snapshot().Has(grant.Worker) {
@@ -197,11 +202,7 @@ func (p *proxy) refuse(u edge.Upgrade, no refusal.Refusal) {
 func (p *proxy) ended(session string, r relay.Result) {
 	p.places.leave()
 	p.running.remove(session)
-	p.metrics.ended.WithLabelValues(r.Reason).Inc()
-	p.metrics.bytes.WithLabelValues("up").Add(float64(r.BytesUp))
-	p.metrics.bytes.WithLabelValues("down").Add(float64(r.BytesDown))
-	p.metrics.messages.WithLabelValues("up").Add(float64(r.MessagesUp))
-	p.metrics.messages.WithLabelValues("down").Add(float64(r.MessagesDown))
+	p.metrics.sessionEnded(r)
 	p.admit.Ended(state.End{Session: session, Reason: r.Reason, Counts: state.Counts(r.Counts)})
 }
 

@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/fleet"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/relay"
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/tokens"
 	"github.com/playwright-distributed/playwright-distributed/shared/refusal"
 	"github.com/playwright-distributed/playwright-distributed/shared/state"
@@ -18,13 +19,17 @@ type metrics struct {
 	left           prometheus.Counter
 	dialFailures   prometheus.Counter
 	redisErrors    prometheus.Counter
-	bytes          *prometheus.CounterVec
-	messages       *prometheus.CounterVec
+	bytes          directions
+	messages       directions
 	connectSeconds prometheus.Histogram
 	tokenSessions  *prometheus.CounterVec
 	tokenRefusals  *prometheus.CounterVec
 	tokenReloads   *prometheus.CounterVec
 }
+
+// directions are the two counters of what goes through sessions: looking them up
+// by their label takes longer than counting.
+type directions struct{ up, down prometheus.Counter }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
@@ -34,6 +39,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	vec := func(name, help, label string) *prometheus.CounterVec {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: "pwdist_proxy_" + name, Help: help}, []string{label})
 	}
+	both := func(name, help string) directions {
+		v := vec(name, help, "direction")
+		return directions{up: v.WithLabelValues("up"), down: v.WithLabelValues("down")}
+	}
 	return &metrics{
 		started:       counter("sessions_started_total", "Sessions that reached their worker."),
 		ended:         vec("sessions_ended_total", "Sessions that ended, by reason as this proxy saw it.", "reason"),
@@ -41,8 +50,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		left:          counter("clients_left_total", "Clients that left before they had a worker."),
 		dialFailures:  counter("dial_failures_total", "Workers that could not be reached or did not accept."),
 		redisErrors:   counter("redis_errors_total", "Calls to Redis that failed."),
-		bytes:         vec("bytes_total", "Bytes relayed in ended sessions; up is from client to browser.", "direction"),
-		messages:      vec("messages_total", "WebSocket messages relayed in ended sessions; up is from client to browser.", "direction"),
+		bytes:         both("bytes_total", "Bytes relayed in ended sessions; up is from client to browser."),
+		messages:      both("messages_total", "WebSocket messages relayed in ended sessions; up is from client to browser."),
 		tokenSessions: vec("token_sessions_started_total", "Sessions that reached their worker, by the name of their token.", "token"),
 		tokenRefusals: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pwdist_proxy_token_refusals_total",
@@ -56,6 +65,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			NativeHistogramBucketFactor: 1.1,
 		}),
 	}
+}
+
+// sessionEnded counts a session that reached its worker.
+func (m *metrics) sessionEnded(r relay.Result) {
+	m.ended.WithLabelValues(r.Reason).Inc()
+	m.bytes.up.Add(float64(r.BytesUp))
+	m.bytes.down.Add(float64(r.BytesDown))
+	m.messages.up.Add(float64(r.MessagesUp))
+	m.messages.down.Add(float64(r.MessagesDown))
 }
 
 func (m *metrics) refused(c refusal.Code) { m.refusals.WithLabelValues(string(c)).Inc() }
