@@ -152,9 +152,8 @@ func (p *proxy) connect(ctx context.Context, t *admit.Ticket, u edge.Upgrade) (s
 }
 
 func (p *proxy) dial(ctx context.Context, g state.Grant, u dial.Upgrade) (*dial.Conn, error) {
-	ctx, done := context.WithTimeout(ctx, p.config.Dial.Timeout)
-	defer done()
-	return dial.Dialer{Probe: p.config.Relay.Ping == 0, Open: p.edge.Relay().DialContext}.Dial(ctx, g, u)
+	d := dial.Dialer{Probe: p.config.Relay.Ping == 0, Open: p.edge.Relay().DialContext, Timeout: p.config.Dial.Timeout}
+	return d.Dial(ctx, g, u)
 }
 
 // answered tells a failure that no other worker would mend, and the refusal of it:

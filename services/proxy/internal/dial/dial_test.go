@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func (w *worker) dial(t *testing.T, u dial.Upgrade) (*dial.Conn, error) {
 	return c, err
 }
 
-func TestForwardedKeepsWhatIsSecretBetweenClientAndPool(t *testing.T) {
+func TestStripTakesOutWhatIsSecretBetweenClientAndPool(t *testing.T) {
 	t.Parallel()
 	sent := http.Header{}
 	for _, name := range []string{
@@ -95,13 +96,10 @@ func TestForwardedKeepsWhatIsSecretBetweenClientAndPool(t *testing.T) {
 	sent.Add("Sec-Websocket-Protocol", "two")
 	sent.Set("User-Agent", "Playwright/1.56.1")
 
-	got := dial.Forwarded(sent)
+	dial.Strip(sent)
 	require.Equal(t, http.Header{
 		"Upgrade": {"websocket"}, "Sec-Websocket-Protocol": {"one", "two"}, "User-Agent": {"Playwright/1.56.1"},
-	}, got)
-
-	got["Sec-Websocket-Protocol"][0] = "changed"
-	require.Equal(t, "one", sent.Get("Sec-Websocket-Protocol"), "the copy shares nothing with the request")
+	}, sent)
 }
 
 func TestHandshakeIsPassedOn(t *testing.T) {
@@ -109,8 +107,9 @@ func TestHandshakeIsPassedOn(t *testing.T) {
 	w := answers(t, switched, false)
 	sent := http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-Websocket-Key": {"a2V5"}, "Cookie": {"secret"},
 		"X-Pwdist-Session": {"forged"}}
+	dial.Strip(sent)
 	_, err := w.dial(t, dial.Upgrade{
-		Header: dial.Forwarded(sent), Proxy: "p-1", Voucher: "v-1", Name: "checkout", Labels: `{"team":"a"}`, Token: "ci", Client: "10.0.0.1:5",
+		Header: sent, Proxy: "p-1", Voucher: "v-1", Name: "checkout", Labels: `{"team":"a"}`, Token: "ci", Client: "10.0.0.1:5",
 	})
 	require.NoError(t, err)
 
@@ -176,20 +175,25 @@ func TestInterimAnswers(t *testing.T) {
 
 func TestConnectionOutlivesItsContext(t *testing.T) {
 	t.Parallel()
+	const timeout = time.Second
 	w := answers(t, switched, false)
 	ctx, cancel := context.WithCancel(t.Context())
-	c, err := dial.Dialer{}.Dial(ctx, w.grant(), dial.Upgrade{})
+	until := time.Now().Add(timeout)
+	c, err := dial.Dialer{Timeout: timeout}.Dial(ctx, w.grant(), dial.Upgrade{})
 	require.NoError(t, err)
 	cancel()
 	defer func() { _ = c.Close() }()
 	theirs := <-w.conn
 	defer func() { _ = theirs.Close() }()
-	_, err = io.WriteString(theirs, "still here")
-	require.NoError(t, err)
 	got := make([]byte, len("still here"))
-	_, err = io.ReadFull(c, got)
-	require.NoError(t, err)
-	require.Equal(t, "still here", string(got))
+	for _, wait := range []time.Duration{0, time.Until(until) + 10*time.Millisecond} {
+		<-time.After(wait)
+		_, err = io.WriteString(theirs, "still here")
+		require.NoError(t, err)
+		_, err = io.ReadFull(c, got)
+		require.NoError(t, err)
+		require.Equal(t, "still here", string(got))
+	}
 }
 
 func TestRefusal(t *testing.T) {
@@ -288,6 +292,36 @@ func TestContextBoundsTheHandshake(t *testing.T) {
 		_, err := dial.Dialer{}.Dial(ctx, w.grant(), dial.Upgrade{})
 		require.Error(t, err)
 		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded, "it ended by its context")
+	})
+	t.Run("timeout of a worker that is silent", func(t *testing.T) {
+		t.Parallel()
+		w := answers(t, "HTTP/1.1 101 Swi", false)
+		ctx, done := context.WithTimeout(t.Context(), patience)
+		defer done()
+		_, err := dial.Dialer{Timeout: 50 * time.Millisecond}.Dial(ctx, w.grant(), dial.Upgrade{})
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Regexp(t, "^reading the worker's answer: read tcp .*: i/o timeout$", err.Error())
+		require.NoError(t, ctx.Err())
+	})
+	t.Run("client leaves long before the timeout", func(t *testing.T) {
+		t.Parallel()
+		w := answers(t, "", false)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-w.asked
+			cancel()
+		}()
+		began := time.Now()
+		_, err := dial.Dialer{Timeout: patience}.Dial(ctx, w.grant(), dial.Upgrade{})
+		require.Error(t, err)
+		require.Less(t, time.Since(began), patience/2)
+	})
+	t.Run("timeout before there is a connection", func(t *testing.T) {
+		t.Parallel()
+		_, err := dial.Dialer{Timeout: time.Nanosecond}.Dial(t.Context(), state.Grant{Endpoint: "127.0.0.1:9"}, dial.Upgrade{})
+		timeout, ok := errors.AsType[net.Error](err)
+		require.True(t, ok, "got %v", err)
+		require.True(t, timeout.Timeout())
 	})
 	t.Run("client leaves in the middle of the answer", func(t *testing.T) {
 		t.Parallel()

@@ -224,7 +224,8 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 		client.Refuse(e.refusal(r, refusal.From(err)))
 		return
 	}
-	e.accept(Upgrade{Client: client, Ask: ask, Token: token, Header: dial.Forwarded(r.Header), Remote: remote})
+	dial.Strip(r.Header) // a map of its own for each request
+	e.accept(Upgrade{Client: client, Ask: ask, Token: token, Header: r.Header, Remote: remote})
 }
 
 // hostOf is an address without its port.
