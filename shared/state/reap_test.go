@@ -436,3 +436,33 @@ func kinds(p *pool) (list []string) {
 	}
 	return list
 }
+
+// A proxy that nothing was heard of for a while is forgotten, and known again from its next
+// session on: the reaper must find what it has.
+func TestProxyIsMetAgain(t *testing.T) {
+	p := newPool(t, func(o *state.Options) { o.ProcessLease = 50 * time.Millisecond })
+	known := func() bool {
+		_, ok := p.dump().zset["proxies"]["p1"]
+		return ok
+	}
+	for i := range 3 {
+		id := fmt.Sprint("s", i)
+		require.Equal(t, state.Queued, p.acquire(id).Phase)
+		require.True(t, known())
+		p.cancel(id)
+		require.Eventually(t, func() bool {
+			p.reap(10)
+			return !known()
+		}, 20*time.Second, 5*time.Millisecond)
+	}
+}
+
+// And from its first session in a Redis that lost its data.
+func TestProxyIsMetInEachDataSet(t *testing.T) {
+	p := newPool(t)
+	for i := range 2 {
+		require.Equal(t, state.Queued, p.acquire(fmt.Sprint("s", i)).Phase)
+		require.Contains(t, p.dump().zset["proxies"], "p1")
+		p.wipe()
+	}
+}

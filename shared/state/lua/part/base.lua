@@ -11,8 +11,16 @@ local head
 
 -- int makes text of a whole number. Numbers of Redis TIME must not pass through tostring, which
 -- may lose digits. As an argument of a command a number needs nothing, but Redis writes it with
--- all digits that it may have, which takes several times as long.
-local function int(n) return string.format('%d', n) end
+-- all digits that it may have, which takes several times as long. Most are small, and written already.
+local small = {}
+local function int(n)
+  local text = small[n]
+  if not text then
+    text = string.format('%d', n)
+    if n >= 0 and n < 100 then small[n] = text end
+  end
+  return text
+end
 
 -- emit writes an event with the names and values that are special to it. Where another is sure to
 -- follow (more), that one bounds the stream.
@@ -118,5 +126,14 @@ local function alive(key, id)
 end
 
 -- meet gives a proxy that is not known a lease, so that the reaper finds what is put down as its. It may
--- have been taken for dead, and it has to learn that: the half of a ms says that it has not.
-local function meet(proxy) call('ZADD', P .. 'proxies', 'NX', NOW + LEASE + 0.5, proxy) end
+-- have been taken for dead, and it has to learn that: the half of a ms says that it has not. Only time ends
+-- a lease, so one that has been seen (met) is known until then.
+local met, mets, met_epoch, met_resumed = {}, 0, '', 0
+local function meet(proxy)
+  if met_epoch ~= EPOCH or met_resumed ~= RESUMED or mets > 64 then met, mets, met_epoch, met_resumed = {}, 0, EPOCH, RESUMED end
+  local till = met[proxy]
+  if till and till > NOW then return end
+  call('ZADD', P .. 'proxies', 'NX', NOW + LEASE + 0.5, proxy)
+  if not till then mets = mets + 1 end
+  met[proxy] = tonumber(call('ZSCORE', P .. 'proxies', proxy))
+end

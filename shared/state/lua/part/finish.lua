@@ -39,7 +39,7 @@ local function finish(S, reason, R)
   local queued = span(S.queued_at, began)
   late = late and happened or ''
   if kind == 'rejected' then
-    session_event('session.rejected', S, 'reason', reason, 'queued_ms', queued, 'happened', late)
+    session_event('session.rejected', S, 'reason', reason, 'queued_ms', queued, optional('happened', late))
     return
   end
   R = R or {}
@@ -47,5 +47,5 @@ local function finish(S, reason, R)
   if S.started_at ~= '' then started, connect, active = '1', span(began, S.started_at), span(S.started_at, happened) end
   session_event('session.ended', S, 'reason', reason, 'queued_ms', queued, 'bytes_up', R.bytes_up or '0',
     'bytes_down', R.bytes_down or '0', 'messages_up', R.messages_up or '0', 'messages_down', R.messages_down or '0',
-    'started', started, 'connect_ms', connect, 'active_ms', active, 'happened', late)
+    'started', started, optional('connect_ms', connect, optional('active_ms', active, optional('happened', late))))
 end

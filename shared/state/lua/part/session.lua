@@ -69,17 +69,22 @@ local function span(from, to)
   return int(math.max(0, to - from))
 end
 
--- session_event takes the names and values that are special to its kind. What is empty is left out.
+-- optional puts a name and its value before others, unless the value is empty.
+local function optional(name, value, ...)
+  if value == '' then return ... end
+  return name, value, ...
+end
+
+-- session_event takes the names and values that are special to its kind. What is empty of S is left out. Without tables:
+-- with one, events took a third of what Lua does for a session.
 local function session_event(kind, S, ...)
-  local f = { 'session', S.id, 'proxy', S.proxy, 'attempt', S.attempt, 'worker', S.worker, 'browser', S.browser,
-    'browser_version', S.browser_version, 'playwright', S.playwright, 'name', S.name, 'labels', S.labels, 'token', S.token,
-    'client', S.client, ... }
-  local n = 6
-  for i = n + 1, #f, 2 do
-    if f[i + 1] ~= '' then
-      f[n + 1], f[n + 2] = f[i], f[i + 1]
-      n = n + 2
-    end
+  local id, more = S.id .. ':' .. kind .. ':' .. S.attempt, S.state ~= 'ended' and S.state ~= 'rejected'
+  if S.worker ~= '' and S.browser_version ~= '' and S.playwright ~= '' and S.client ~= '' then
+    return emit(kind, id, more, 'session', S.id, 'proxy', S.proxy, 'attempt', S.attempt, 'worker', S.worker, 'browser', S.browser,
+      'browser_version', S.browser_version, 'playwright', S.playwright, 'client', S.client,
+      optional('name', S.name, optional('labels', S.labels, optional('token', S.token, ...))))
   end
-  emit(kind, S.id .. ':' .. kind .. ':' .. S.attempt, S.state ~= 'ended' and S.state ~= 'rejected', unpack(f, 1, n))
+  emit(kind, id, more, 'session', S.id, 'proxy', S.proxy, 'attempt', S.attempt, optional('worker', S.worker,
+    optional('browser', S.browser, optional('browser_version', S.browser_version, optional('playwright', S.playwright,
+    optional('client', S.client, optional('name', S.name, optional('labels', S.labels, optional('token', S.token, ...)))))))))
 end
