@@ -12,3 +12,13 @@ var Scripts = scriptNames
 
 // Library is the name of the functions' library in Redis.
 func (s *Store) Library() string { return s.library.name }
+
+// AcquireCalls is how many calls for slots are under way at most.
+const AcquireCalls = acquireCalls
+
+// Gathered is how many requests for slots wait, and how many calls are under way.
+func (s *Store) Gathered() int {
+	s.gathering.mu.Lock()
+	defer s.gathering.mu.Unlock()
+	return s.gathering.calls + len(s.gathering.waiting)
+}

@@ -62,16 +62,6 @@ type Request struct {
 	Again bool
 }
 
-// Acquire assigns a least-loaded fitting worker or queues the session, in one
-// step. Called again with a known session it tells where that is.
-func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
-	class, demand := r.Demand.encode()
-	m, got, err := s.run(ctx, "acquire",
-		r.Session, r.Proxy, class, demand, oneLine(r.Demand.Browser), oneLine(r.Demand.Playwright), oneLine(r.Name), labels(r.Labels), oneLine(r.Token),
-		oneLine(r.Client), itoa(r.QueueLimit), flag(r.Again), itoa(r.TokenSessions), itoa(r.TokenQueue))
-	return standing(r.Session, m, got), err
-}
-
 // Reassign takes an assigned session away from a worker that could not be
 // dialled, marks that worker suspect, and gives the session another worker or
 // its old place in the queue. Phase Unknown means that Redis lost the session.

@@ -23,6 +23,8 @@ type Store struct {
 	library *library
 	onReply func(Meta)
 	clock   clock
+
+	gathering gathering
 }
 
 // Meta comes with every reply.

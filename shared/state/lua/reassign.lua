@@ -3,10 +3,10 @@
 -- it another one, or its old place in the queue. The worker is suspect until its next
 -- heartbeat: a dead worker would otherwise be the least loaded one.
 -- ARGV  1 session  2 worker  3 attempt
--- reply as acquire; {epoch, rev, 'unknown'} when the session is not known (Redis lost it)
+-- reply {epoch, rev, and the fields of acquire's}; {epoch, rev, 'unknown'} when the session is not known (Redis lost it)
 local S = session(ARGV[1])
 if not S then return { EPOCH, REV, 'unknown' } end
-if S.state ~= 'assigned' or S.worker ~= ARGV[2] or S.attempt ~= ARGV[3] then return standing(S) end
+if S.state ~= 'assigned' or S.worker ~= ARGV[2] or S.attempt ~= ARGV[3] then return { EPOCH, REV, unpack(standing(S)) } end
 
 local bad = worker(S.worker)
 release(S)
@@ -25,4 +25,4 @@ else
   S.browser_version, S.playwright = '', cjson.decode(S.demand).playwright or ''
   enqueue(S)
 end
-return standing(S)
+return { EPOCH, REV, unpack(standing(S)) }
