@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/keepalive"
+	"github.com/playwright-distributed/playwright-distributed/services/proxy/internal/nowait"
 )
 
 // inherit sets what accepted connections inherit from the listening socket, where
@@ -115,7 +116,7 @@ type accepted struct {
 
 func (c *accepted) LocalAddr() net.Addr                   { return nil }
 func (c *accepted) RemoteAddr() net.Addr                  { return c.remote }
-func (c *accepted) Close() error                          { return unix.Close(c.fd) }
+func (c *accepted) Close() error                          { return nowait.Close(c.fd) }
 func (c *accepted) SyscallConn() (syscall.RawConn, error) { return rawFD(c.fd), nil }
 
 // wait has reads and writes wait for so long. It takes no descriptor, as
