@@ -15,7 +15,12 @@ const tick = 10 * time.Millisecond
 // cpu is the CPU time that a target's process has used.
 func (t target) cpu(tb testing.TB) time.Duration {
 	tb.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", t.process.PID()))
+	return cpuOf(tb, t.process.PID())
+}
+
+func cpuOf(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -84,4 +89,15 @@ func (t target) files(tb testing.TB) int {
 		tb.Error(err)
 	}
 	return len(list)
+}
+
+// account is the CPU time that each process of a rig has used so far, by name, and the load
+// generator's, which is this process.
+func (r *rig) account(tb testing.TB) map[string]time.Duration {
+	tb.Helper()
+	used := map[string]time.Duration{"load generator": cpuOf(tb, os.Getpid())}
+	for _, p := range r.started {
+		used[p.Name] = cpuOf(tb, p.PID())
+	}
+	return used
 }

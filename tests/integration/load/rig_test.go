@@ -17,9 +17,10 @@ import (
 
 // rig starts what a measurement needs. All of it ends with the test.
 type rig struct {
-	tb    testing.TB
-	dir   string
-	redis string // URL
+	tb      testing.TB
+	dir     string
+	redis   string // URL
+	started []*harness.Process
 }
 
 // target is a way to a stand-in: a relay, of which the costs are measured.
@@ -35,7 +36,7 @@ func newRig(tb testing.TB) *rig {
 	r := &rig{tb: tb, dir: tb.TempDir()}
 	port := harness.Port(tb)
 	p := r.start(harness.Command{
-		Name: "redis", Path: "redis-server", Dir: r.dir,
+		Name: "Redis", Path: "redis-server", Dir: r.dir,
 		Args: []string{filepath.Join(harness.Root(), "deploy/local/redis.conf"), "--port", strconv.Itoa(port), "--dir", r.dir},
 	})
 	r.redis = fmt.Sprintf("redis://127.0.0.1:%d/0", port)
@@ -49,6 +50,7 @@ func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 func (r *rig) start(c harness.Command) *harness.Process {
 	r.tb.Helper()
 	p := harness.Start(r.tb, r.dir, c)
+	r.started = append(r.started, p)
 	r.tb.Cleanup(func() {
 		if err := p.Terminate(harness.Patience); err != nil && c.Name != "haproxy" {
 			r.tb.Error(err)
@@ -90,7 +92,7 @@ func (r *rig) runStandIn(o standin.Options) {
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	p := r.start(harness.Command{Name: "standin", Path: self, Env: []string{standin.Variable + "=" + string(env)}})
+	p := r.start(harness.Command{Name: "stand-in", Path: self, Env: []string{standin.Variable + "=" + string(env)}})
 	r.await(p, "the stand-in serves", func() bool { return strings.Contains(p.Output(), o.Ready) })
 }
 
