@@ -2,10 +2,14 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/redis/rueidis"
 )
 
 const (
@@ -13,8 +17,12 @@ const (
 	// goes into the next one: in a storm of clients a call of its own for each took a thirtieth
 	// more CPU of proxy and Redis. Two clients at once do not wait for each other.
 	acquireCalls = 2
-	// acquireBatch bounds a call, and with that how long it holds Redis.
-	acquireBatch = 16
+	// acquireAtOnce bounds a call, and with that how long it holds Redis.
+	acquireAtOnce = 16
+	// acquirePatience is after how long nobody waits for other calls any more, which may be stuck
+	// where Redis stands still or is far away: who has sent a request keeps his place in line, also
+	// when he has to send it again.
+	acquirePatience = 50 * time.Millisecond
 	// acquireArgs is how many arguments the script reads for one session.
 	acquireArgs = 14
 )
@@ -24,6 +32,9 @@ type gathering struct {
 	mu      sync.Mutex
 	calls   int // under way
 	waiting []*gathered
+	hurry   *time.Timer // runs out when the first of them has waited for long enough
+	// patience is acquirePatience, but for tests.
+	patience time.Duration
 }
 
 // gathered is a request and, once answered is closed, its answer.
@@ -37,19 +48,23 @@ type gathered struct {
 
 // Acquire assigns a least-loaded fitting worker or queues the session, in one
 // step. Called again with a known session it tells where that is. Requests made while
-// others are under way may go to Redis in one call.
+// others are under way may go to Redis in one call; those made again do not, since a proxy
+// that brings its clients back does so one after the other, in order.
 func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	g := &s.gathering
 	g.mu.Lock()
-	if g.calls < acquireCalls {
+	if g.calls < acquireCalls || r.Again {
 		g.calls++
 		g.mu.Unlock()
-		defer s.acquireNext()
+		defer s.acquired()
 		all, err := s.acquire(ctx, r)
 		return all[0], err
 	}
 	w := &gathered{ctx: ctx, request: r, answered: make(chan struct{})}
 	g.waiting = append(g.waiting, w)
+	if len(g.waiting) == 1 {
+		s.bePatient()
+	}
 	g.mu.Unlock()
 	select {
 	case <-w.answered:
@@ -62,32 +77,75 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	return Standing{}, ctx.Err()
 }
 
-// acquireNext makes the next call, or leaves its place to a later request.
-func (s *Store) acquireNext() {
+// bePatient sets when what waits is sent at the latest.
+func (s *Store) bePatient() {
+	if g := &s.gathering; g.hurry != nil {
+		g.hurry.Reset(g.patience)
+	} else {
+		g.hurry = time.AfterFunc(g.patience, s.acquireAll)
+	}
+}
+
+// acquired runs when a call has ended: it makes the next one, if any is due.
+func (s *Store) acquired() {
 	g := &s.gathering
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := min(len(g.waiting), acquireBatch)
-	if n == 0 {
-		g.calls--
-		return
+	g.calls--
+	if len(g.waiting) > 0 && g.calls < acquireCalls {
+		s.acquireNext()
 	}
+}
+
+// acquireAll sends what waits, however many calls are under way.
+func (s *Store) acquireAll() {
+	g := &s.gathering
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.waiting) > 0 {
+		s.acquireNext()
+	}
+}
+
+// acquireNext makes a call of what waits for longest.
+func (s *Store) acquireNext() {
+	g := &s.gathering
+	n := min(len(g.waiting), acquireAtOnce)
 	batch := slices.Clone(g.waiting[:n])
 	g.waiting = slices.Delete(g.waiting, 0, n)
+	if len(g.waiting) > 0 {
+		s.bePatient()
+	}
+	g.calls++
 	go func() {
-		defer s.acquireNext()
-		ctx, done := patient(batch)
-		defer done()
-		requests := make([]Request, n)
-		for i, w := range batch {
-			requests[i] = w.request
-		}
-		all, err := s.acquire(ctx, requests...)
-		for i, w := range batch {
-			w.standing, w.err = all[i], err
-			close(w.answered)
-		}
+		defer s.acquired()
+		s.acquireBatch(batch)
 	}()
+}
+
+func (s *Store) acquireBatch(batch []*gathered) {
+	ctx, done := patient(batch)
+	defer done()
+	requests := make([]Request, len(batch))
+	for i, w := range batch {
+		requests[i] = w.request
+	}
+	all, err := s.acquire(ctx, requests...)
+	for i, w := range batch {
+		w.standing, w.err = all[i], err
+		if len(batch) > 1 && inScript(err) {
+			// It may be about one of them only, such as of a token whose key is damaged.
+			alone, err := s.acquire(ctx, w.request)
+			w.standing, w.err = alone[0], err
+		}
+		close(w.answered)
+	}
+}
+
+// inScript tells whether Redis began a call and came to an error.
+func inScript(err error) bool {
+	refused, ok := errors.AsType[*rueidis.RedisError](err)
+	return ok && strings.Contains(refused.Error(), "@user_function")
 }
 
 // patient is a context for a call that serves several: it lasts as long as any of them

@@ -1,6 +1,9 @@
 package state
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // JoinOnce makes one call of Join, which may have to be made again (more).
 func (s *Store) JoinOnce(ctx context.Context, r JoinRequest) (reply JoinReply, more bool, err error) {
@@ -22,3 +25,20 @@ func (s *Store) Gathered() int {
 	defer s.gathering.mu.Unlock()
 	return s.gathering.calls + len(s.gathering.waiting)
 }
+
+// Unsent is how many of them wait.
+func (s *Store) Unsent() int {
+	s.gathering.mu.Lock()
+	defer s.gathering.mu.Unlock()
+	return len(s.gathering.waiting)
+}
+
+// SetPatience sets how long requests for slots wait for others, from the next one on.
+func (s *Store) SetPatience(d time.Duration) {
+	s.gathering.mu.Lock()
+	defer s.gathering.mu.Unlock()
+	s.gathering.patience = d
+}
+
+// Hurry sends what waits.
+func (s *Store) Hurry() { s.acquireAll() }

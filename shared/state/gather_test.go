@@ -31,7 +31,9 @@ func newBusy(t *testing.T) busy {
 	})
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	return busy{openPool(t, client, options()), client, own}
+	p := openPool(t, client, options())
+	p.SetPatience(time.Hour) // who waits does so until a call has ended
+	return busy{p, client, own}
 }
 
 func (b busy) tell(args ...string) string {
@@ -65,13 +67,21 @@ func (b busy) idle() {
 
 // ask asks for a slot beside others. The function returned waits for the answer.
 func (b busy) ask(c context.Context, id string) func() (state.Standing, error) {
+	b.t.Helper()
+	r := request(id)
+	r.QueueLimit = 1000
+	return b.request(c, r)
+}
+
+func (b busy) request(c context.Context, r state.Request) func() (state.Standing, error) {
+	b.t.Helper()
 	var st state.Standing
 	var err error
 	done := make(chan struct{})
 	before := b.Gathered()
 	go func() {
 		defer close(done)
-		st, err = b.Acquire(c, request(id))
+		st, err = b.Acquire(c, r)
 	}()
 	// One after the other, so that it is known who came before whom.
 	require.Eventually(b.t, func() bool { return b.Gathered() > before }, 20*time.Second, time.Millisecond)
@@ -212,6 +222,115 @@ func TestGatheredRequestsMayHaveDeadlines(t *testing.T) {
 	st, err := patient()
 	require.NoError(t, err)
 	require.Equal(t, state.Assigned, st.Phase)
+}
+
+// Where calls are stuck nobody waits for them: a request that was sent has its place in line.
+func TestGatheredRequestsDoNotWaitForLong(t *testing.T) {
+	b := newBusy(t)
+	b.hold()
+	leaving, leave := context.WithCancel(ctx)
+	defer leave()
+	gone := b.ask(leaving, "gone")
+	var all []func() (state.Standing, error)
+	ask := func(n int) {
+		for range n {
+			all = append(all, b.ask(ctx, fmt.Sprint("s", len(all))))
+		}
+	}
+	ask(state.AcquireCalls - 1 + 20)
+	require.Equal(t, 20, b.Unsent())
+	b.Hurry()
+	require.Zero(t, b.Unsent())
+	ask(10)
+	leave()
+	_, err := gone()
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 10, b.Unsent(), "there are more calls than usual, so the next one has time")
+
+	b.SetPatience(time.Millisecond)
+	ask(1)
+	require.Equal(t, 11, b.Unsent(), "the first of them is more patient")
+	b.Hurry()
+	ask(1)
+	require.Eventually(t, func() bool { return b.Unsent() == 0 }, 20*time.Second, time.Millisecond)
+	b.goOn()
+	for _, answer := range all {
+		st, err := answer()
+		require.NoError(t, err)
+		require.Equal(t, state.Queued, st.Phase)
+	}
+	b.idle()
+}
+
+// Those that one call has no room for wait as long once more.
+func TestGatheredRequestsThatAreLeft(t *testing.T) {
+	b := newBusy(t)
+	b.hold()
+	leaving, leave := context.WithCancel(ctx)
+	defer leave()
+	for i := range state.AcquireCalls {
+		b.ask(leaving, fmt.Sprint("gone", i))
+	}
+	var all []func() (state.Standing, error)
+	for i := range 16*state.AcquireCalls + 1 {
+		all = append(all, b.ask(ctx, fmt.Sprint("s", i)))
+	}
+	b.SetPatience(time.Millisecond)
+	leave()
+	require.Eventually(t, func() bool { return b.Unsent() == 0 }, 20*time.Second, time.Millisecond)
+	b.goOn()
+	for _, answer := range all {
+		_, err := answer()
+		require.NoError(t, err)
+	}
+	b.idle()
+}
+
+// A proxy that brings its clients back asks for one after the other, beside others.
+func TestRequestsMadeAgainAreNotGathered(t *testing.T) {
+	b := newBusy(t)
+	b.hold()
+	var all []func() (state.Standing, error)
+	for i := range state.AcquireCalls + 1 {
+		all = append(all, b.ask(ctx, fmt.Sprint("s", i)))
+	}
+	before := b.Unsent()
+	again := request("again")
+	again.Again = true
+	all = append(all, b.request(ctx, again))
+	require.Equal(t, before, b.Unsent())
+	b.goOn()
+	for _, answer := range all {
+		_, err := answer()
+		require.NoError(t, err)
+	}
+	b.idle()
+}
+
+// What is wrong with one of them is nothing to the others.
+func TestGatheredRequestOfADamagedToken(t *testing.T) {
+	b := newBusy(t)
+	b.join(worker("w1", 25))
+	_, err := b.own.client.Do(ctx, b.own.client.B().Set().Key(b.k.Token("damaged")).Value("a text").Build()).ToString()
+	require.NoError(t, err)
+	b.hold()
+	var others []func() (state.Standing, error)
+	for i := range state.AcquireCalls + 2 {
+		others = append(others, b.ask(ctx, fmt.Sprint("s", i)))
+	}
+	r := request("ill")
+	r.Token, r.TokenSessions = "damaged", 5
+	ill := b.request(ctx, r)
+	others = append(others, b.ask(ctx, "behind"))
+	b.goOn()
+	for _, answer := range others {
+		st, err := answer()
+		require.NoError(t, err)
+		require.Equal(t, state.Assigned, st.Phase)
+	}
+	_, err = ill()
+	require.ErrorContains(t, err, "WRONGTYPE")
+	b.idle()
 }
 
 func TestGatheredRequestsFailTogether(t *testing.T) {

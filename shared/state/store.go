@@ -55,7 +55,7 @@ func New(client rueidis.Client, pool keys.Pool, o Options, onReply func(Meta)) (
 	if err != nil {
 		return nil, err
 	}
-	return &Store{client: client, keys: pool, options: o, onReply: onReply, library: l}, nil
+	return &Store{client: client, keys: pool, options: o, onReply: onReply, library: l, gathering: gathering{patience: acquirePatience}}, nil
 }
 
 // Keys returns the keys of the store's pool.
