@@ -23,7 +23,7 @@ const (
 	// where Redis stands still or is far away: who has sent a request keeps his place in line, also
 	// when he has to send it again.
 	acquirePatience = 50 * time.Millisecond
-	// acquireArgs is how many arguments the script reads for one session.
+	// acquireArgs is how many arguments acquire.lua reads for one session.
 	acquireArgs = 14
 )
 
@@ -77,7 +77,7 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Standing, error) {
 	return Standing{}, ctx.Err()
 }
 
-// bePatient sets when what waits is sent at the latest.
+// bePatient sets when what waits is sent at the latest. The lock is held.
 func (s *Store) bePatient() {
 	if g := &s.gathering; g.hurry != nil {
 		g.hurry.Reset(g.patience)
@@ -107,7 +107,7 @@ func (s *Store) acquireAll() {
 	}
 }
 
-// acquireNext makes a call of what waits for longest.
+// acquireNext makes a call of what waits for longest. The lock is held.
 func (s *Store) acquireNext() {
 	g := &s.gathering
 	n := min(len(g.waiting), acquireAtOnce)
@@ -123,6 +123,7 @@ func (s *Store) acquireNext() {
 	}()
 }
 
+// acquireBatch makes a call for several, and answers each.
 func (s *Store) acquireBatch(batch []*gathered) {
 	ctx, done := patient(batch)
 	defer done()

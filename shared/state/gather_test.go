@@ -73,6 +73,25 @@ func (b busy) ask(c context.Context, id string) func() (state.Standing, error) {
 	return b.request(c, r)
 }
 
+// askAll does so for n sessions.
+func (b busy) askAll(c context.Context, prefix string, n int) (answers []func() (state.Standing, error)) {
+	b.t.Helper()
+	for i := range n {
+		answers = append(answers, b.ask(c, fmt.Sprint(prefix, i)))
+	}
+	return answers
+}
+
+// all holds that requests were answered so.
+func (b busy) all(phase state.Phase, answers ...func() (state.Standing, error)) {
+	b.t.Helper()
+	for _, answer := range answers {
+		st, err := answer()
+		require.NoError(b.t, err)
+		require.Equal(b.t, phase, st.Phase)
+	}
+}
+
 func (b busy) request(c context.Context, r state.Request) func() (state.Standing, error) {
 	b.t.Helper()
 	var st state.Standing
@@ -97,10 +116,7 @@ func TestRequestsAreGathered(t *testing.T) {
 	b.join(worker("w1", 25))
 	b.forgets()
 	b.hold()
-	var answers []func() (state.Standing, error)
-	for i := range 30 {
-		answers = append(answers, b.ask(ctx, fmt.Sprint("s", i)))
-	}
+	answers := b.askAll(ctx, "s", 30)
 	leaving, leave := context.WithCancel(ctx)
 	left := b.ask(leaving, "left")
 	leave()
@@ -132,19 +148,12 @@ func TestGatheredRequestsAreAnsweredOneByOne(t *testing.T) {
 	b.join(worker("w1", 1))
 	b.acquire("known")
 	b.hold()
-	var first []func() (state.Standing, error)
-	for i := range state.AcquireCalls {
-		first = append(first, b.ask(ctx, fmt.Sprint("first", i)))
-	}
+	first := b.askAll(ctx, "first", state.AcquireCalls)
 	known := b.ask(ctx, "known")
 	waits := b.ask(ctx, "waits")
 	again := b.ask(ctx, "waits")
 	b.goOn()
-	for _, answer := range first {
-		st, err := answer()
-		require.NoError(t, err)
-		require.Equal(t, state.Queued, st.Phase)
-	}
+	b.all(state.Queued, first...)
 	st, err := known()
 	require.NoError(t, err)
 	require.Equal(t, "w1", st.Grant.Worker)
@@ -186,9 +195,7 @@ func TestGatheredRequestsDoNotDependOnEachOther(t *testing.T) {
 				require.ErrorIs(t, err, context.Canceled)
 			}
 			b.goOn()
-			st, err := stays()
-			require.NoError(t, err)
-			require.Equal(t, state.Assigned, st.Phase)
+			b.all(state.Assigned, stays)
 			b.idle()
 		})
 	}
@@ -219,9 +226,7 @@ func TestGatheredRequestsMayHaveDeadlines(t *testing.T) {
 	_, err := hasty()
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	b.goOn()
-	st, err := patient()
-	require.NoError(t, err)
-	require.Equal(t, state.Assigned, st.Phase)
+	b.all(state.Assigned, patient)
 }
 
 // Where calls are stuck nobody waits for them: a request that was sent has its place in line.
@@ -254,11 +259,7 @@ func TestGatheredRequestsDoNotWaitForLong(t *testing.T) {
 	ask(1)
 	require.Eventually(t, func() bool { return b.Unsent() == 0 }, 20*time.Second, time.Millisecond)
 	b.goOn()
-	for _, answer := range all {
-		st, err := answer()
-		require.NoError(t, err)
-		require.Equal(t, state.Queued, st.Phase)
-	}
+	b.all(state.Queued, all...)
 	b.idle()
 }
 
@@ -268,21 +269,13 @@ func TestGatheredRequestsThatAreLeft(t *testing.T) {
 	b.hold()
 	leaving, leave := context.WithCancel(ctx)
 	defer leave()
-	for i := range state.AcquireCalls {
-		b.ask(leaving, fmt.Sprint("gone", i))
-	}
-	var all []func() (state.Standing, error)
-	for i := range 16*state.AcquireCalls + 1 {
-		all = append(all, b.ask(ctx, fmt.Sprint("s", i)))
-	}
+	b.askAll(leaving, "gone", state.AcquireCalls)
+	all := b.askAll(ctx, "s", 16*state.AcquireCalls+1)
 	b.SetPatience(time.Millisecond)
 	leave()
 	require.Eventually(t, func() bool { return b.Unsent() == 0 }, 20*time.Second, time.Millisecond)
 	b.goOn()
-	for _, answer := range all {
-		_, err := answer()
-		require.NoError(t, err)
-	}
+	b.all(state.Queued, all...)
 	b.idle()
 }
 
@@ -290,20 +283,14 @@ func TestGatheredRequestsThatAreLeft(t *testing.T) {
 func TestRequestsMadeAgainAreNotGathered(t *testing.T) {
 	b := newBusy(t)
 	b.hold()
-	var all []func() (state.Standing, error)
-	for i := range state.AcquireCalls + 1 {
-		all = append(all, b.ask(ctx, fmt.Sprint("s", i)))
-	}
+	all := b.askAll(ctx, "s", state.AcquireCalls+1)
 	before := b.Unsent()
 	again := request("again")
 	again.Again = true
 	all = append(all, b.request(ctx, again))
 	require.Equal(t, before, b.Unsent())
 	b.goOn()
-	for _, answer := range all {
-		_, err := answer()
-		require.NoError(t, err)
-	}
+	b.all(state.Queued, all...)
 	b.idle()
 }
 
@@ -314,20 +301,13 @@ func TestGatheredRequestOfADamagedToken(t *testing.T) {
 	_, err := b.own.client.Do(ctx, b.own.client.B().Set().Key(b.k.Token("damaged")).Value("a text").Build()).ToString()
 	require.NoError(t, err)
 	b.hold()
-	var others []func() (state.Standing, error)
-	for i := range state.AcquireCalls + 2 {
-		others = append(others, b.ask(ctx, fmt.Sprint("s", i)))
-	}
+	others := b.askAll(ctx, "s", state.AcquireCalls+2)
 	r := request("ill")
 	r.Token, r.TokenSessions = "damaged", 5
 	ill := b.request(ctx, r)
 	others = append(others, b.ask(ctx, "behind"))
 	b.goOn()
-	for _, answer := range others {
-		st, err := answer()
-		require.NoError(t, err)
-		require.Equal(t, state.Assigned, st.Phase)
-	}
+	b.all(state.Assigned, others...)
 	_, err = ill()
 	require.ErrorContains(t, err, "WRONGTYPE")
 	b.idle()
@@ -336,10 +316,7 @@ func TestGatheredRequestOfADamagedToken(t *testing.T) {
 func TestGatheredRequestsFailTogether(t *testing.T) {
 	b := newBusy(t)
 	b.hold()
-	var all []func() (state.Standing, error)
-	for i := range state.AcquireCalls + 3 {
-		all = append(all, b.ask(ctx, fmt.Sprint("s", i)))
-	}
+	all := b.askAll(ctx, "s", state.AcquireCalls+3)
 	b.calls.Close()
 	for _, answer := range all {
 		_, err := answer()

@@ -50,5 +50,5 @@ func appendHeader(b []byte, name, value string) []byte {
 	b = append(b, name...)
 	b = append(b, ": "...)
 	b = append(b, value...)
-	return append(b, "\r\n"...)
+	return append(b, lineEnd...)
 }

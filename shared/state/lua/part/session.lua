@@ -79,6 +79,7 @@ end
 -- with one, events took a third of what Lua does for a session.
 local function session_event(kind, S, ...)
   local id, more = S.id .. ':' .. kind .. ':' .. S.attempt, S.state ~= 'ended' and S.state ~= 'rejected'
+  -- All but those that wait have these.
   if S.worker ~= '' and S.browser_version ~= '' and S.playwright ~= '' and S.client ~= '' then
     return emit(kind, id, more, 'session', S.id, 'proxy', S.proxy, 'attempt', S.attempt, 'worker', S.worker, 'browser', S.browser,
       'browser_version', S.browser_version, 'playwright', S.playwright, 'client', S.client,

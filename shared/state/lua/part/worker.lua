@@ -61,7 +61,7 @@ end
 -- show puts a worker where acquire looks for it, or takes it away from there. grown says that it was shown there
 -- with a smaller load.
 local function show(W, capacity, load, grown)
-  if load % 1 == 0 then load = int(load) end
+  if load % 1 == 0 then load = int(load) end -- cheaper for Redis to read
   if capacity <= 0 then
     withdraw(W.id, W.flavour)
   elseif call('ZADD', P .. 'free:' .. W.flavour, 'CH', load, W.id) == 1 and not grown then
