@@ -3,10 +3,12 @@ package probe
 import (
 	"context"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestALimitCountsOnlyTimeInWhichTheCPUWasToBeHad(t *testing.T) {
@@ -50,7 +52,29 @@ func TestTheKernelTellsOfAThreadThatWaits(t *testing.T) {
 	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
 		t.Skip("this kernel does not tell")
 	}
-	require.Positive(t, queued(os.Getpid()))
+	one, other := spinsOnOneCPU(t), spinsOnOneCPU(t)
+	require.Eventually(t, func() bool { return min(queued(one), queued(other)) > 10*time.Millisecond }, time.Minute, time.Millisecond,
+		"two that want the same CPU have not waited for each other")
 	require.Zero(t, queued(1<<30))
 	require.Zero(t, pressure("/nowhere"))
+}
+
+// spinsOnOneCPU starts a process that wants all of the first CPU that this one
+// may use, until the test ends.
+func spinsOnOneCPU(t *testing.T) (pid int) {
+	var allowed, first unix.CPUSet
+	require.NoError(t, unix.SchedGetaffinity(0, &allowed))
+	for cpu := 0; first.Count() == 0; cpu++ {
+		if allowed.IsSet(cpu) {
+			first.Set(cpu)
+		}
+	}
+	spin := exec.Command("sh", "-c", "while :; do :; done")
+	require.NoError(t, spin.Start())
+	t.Cleanup(func() {
+		_ = spin.Process.Kill()
+		_ = spin.Wait()
+	})
+	require.NoError(t, unix.SchedSetaffinity(spin.Process.Pid, &first))
+	return spin.Process.Pid
 }
