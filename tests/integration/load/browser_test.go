@@ -32,8 +32,7 @@ func benchE2E(t *testing.T) {
 		t.Run(strconv.Itoa(round+1), func(t *testing.T) {
 			w := newWays(t)
 			w.addPlain()
-			var got map[string]figures
-			node(t, map[string]any{"what": "pages", "count": 10, "endpoints": w.endpoints()}, &got)
+			got := w.pages(t, 10)
 			names = names[:0]
 			for _, way := range w.all {
 				names = append(names, way.name)
@@ -94,6 +93,14 @@ func (w *ways) addPlain() {
 	const pool = "--pool=plain"
 	w.realWorker(w.chromium, pool, "--browser.prepare=nothing")
 	w.all = append(w.all, target{name: "through a pool with nothing ready", address: w.rig.proxy(pool).address})
+}
+
+// pages has a client open 2 n pages and run n whole scripts each way, and tells how
+// long the parts took, in milliseconds (medians).
+func (w *ways) pages(tb testing.TB, n int) (got map[string]figures) {
+	tb.Helper()
+	node(tb, map[string]any{"what": "pages", "count": n, "endpoints": w.endpoints()}, &got)
+	return got
 }
 
 func (w *ways) endpoints() map[string]string {

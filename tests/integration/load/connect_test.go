@@ -19,18 +19,12 @@ const connectsPerRound = 100
 // what of that are the parts that the pool adds.
 func benchConnect(t *testing.T) {
 	w := newWays(t)
-	redis, err := rueidis.NewClient(rueidis.MustParseURL(w.redis))
-	require.NoError(t, err)
-	t.Cleanup(redis.Close)
-	var got figures
-	ask := map[string]any{"what": "connects", "endpoints": w.endpoints()}
-	ask["count"] = 1
-	node(t, ask, &got) // the proxy has to be known to the worker first
+	redis := w.client()
+	w.connects(t, 1) // the proxy has to be known to the worker first
 
 	before := w.spent(t, redis)
 	began := time.Now()
-	ask["count"] = connectsPerRound * rounds(t)
-	node(t, ask, &got)
+	got := w.connects(t, connectsPerRound*rounds(t))
 	spent, took := w.spent(t, redis), time.Since(began)
 	base := got[w.all[1].name]
 	fmt.Printf("\n### Connecting to a real Chromium\n\n| | median ms | more than directly |\n|---|---|---|\n")
@@ -39,7 +33,7 @@ func benchConnect(t *testing.T) {
 	}
 	fmt.Printf("\n| of the way through the pool | mean ms |\n|---|---|\n")
 	for _, part := range parts {
-		fmt.Printf("| %s | %.2f |\n", part, 1000*(spent[part].seconds-before[part].seconds)/(spent[part].times-before[part].times))
+		fmt.Printf("| %s | %.2f |\n", part, 1000*spent[part].since(before[part]))
 	}
 	fmt.Printf("| a PING to Redis, at rest | %.2f |\n\n%.0f s of measuring\n\n", pingTime(t, redis), took.Seconds())
 }
@@ -53,8 +47,21 @@ const (
 
 var parts = []string{partProxy, partGate, partScript}
 
+// connects has a client connect so often each way and tells how long it took, in
+// milliseconds (medians).
+func (w *ways) connects(tb testing.TB, count int) (got figures) {
+	tb.Helper()
+	node(tb, map[string]any{"what": "connects", "endpoints": w.endpoints(), "count": count}, &got)
+	return got
+}
+
 // total is what something has taken since its process began.
 type total struct{ seconds, times float64 }
+
+// since is the mean of what came after an earlier total, in seconds.
+func (t total) since(before total) float64 {
+	return (t.seconds - before.seconds) / (t.times - before.times)
+}
 
 func (w *ways) spent(tb testing.TB, redis rueidis.Client) map[string]total {
 	tb.Helper()

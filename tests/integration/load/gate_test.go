@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/shared/keys"
@@ -85,15 +84,9 @@ func (r *rig) worker(slots int) target {
 // proxy does, and returns the headers that name it.
 func (r *rig) assigner() func() ([]string, error) {
 	r.tb.Helper()
-	option, err := rueidis.ParseURL(r.redis)
-	require.NoError(r.tb, err)
-	option.DisableCache = true
-	client, err := rueidis.NewClient(option)
-	require.NoError(r.tb, err)
-	r.tb.Cleanup(client.Close)
 	pool, err := keys.For("default")
 	require.NoError(r.tb, err)
-	store, err := state.New(client, pool, state.DefaultOptions(), nil)
+	store, err := state.New(r.client(), pool, state.DefaultOptions(), nil)
 	require.NoError(r.tb, err)
 	const proxy = "load"
 	_, err = store.ProxyHeartbeat(r.tb.Context(), proxy, "")

@@ -29,7 +29,7 @@ func benchIdle(t *testing.T) {
 		} else {
 			targets[side] = r.haproxy(loopback(port))
 		}
-		got := idle(t, targets[side], few, many)
+		got := idle(t, targets[side], few, many, idleTime)
 		t.Logf("%s: %v", targets[side].name, got)
 		if err := targets[side].process.Terminate(harness.Patience); err != nil && side == 0 {
 			t.Error(err)
@@ -41,8 +41,8 @@ func benchIdle(t *testing.T) {
 }
 
 // idle measures a target that has just started: its memory with few sessions,
-// and memory and CPU with many.
-func idle(tb testing.TB, to target, few, many int) figures {
+// and memory and CPU with many, which are watched for a time.
+func idle(tb testing.TB, to target, few, many int, watched time.Duration) figures {
 	tb.Helper()
 	to.settle(tb)
 	empty := to.pss(tb)
@@ -57,8 +57,8 @@ func idle(tb testing.TB, to target, few, many int) figures {
 	defer leaveToo()
 	to.settle(tb)
 	before := to.cpu(tb)
-	time.Sleep(idleTime)
-	got[cpuAt(many)] = (to.cpu(tb) - before).Seconds() / idleTime.Seconds() * 100
+	time.Sleep(watched)
+	got[cpuAt(many)] = (to.cpu(tb) - before).Seconds() / watched.Seconds() * 100
 	got[memoryAt(many)] = each(many)
 	heap(tb, "idle", to)
 	return got

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/harness"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/load/standin"
 )
@@ -42,6 +46,31 @@ func newRig(tb testing.TB) *rig {
 	r.redis = fmt.Sprintf("redis://127.0.0.1:%d/0", port)
 	r.await(p, "redis-server listens", func() bool { return harness.Listens(loopback(port)) })
 	return r
+}
+
+// client is one of the pool's Redis.
+func (r *rig) client() rueidis.Client {
+	r.tb.Helper()
+	option := rueidis.MustParseURL(r.redis)
+	option.DisableCache = true
+	client, err := rueidis.NewClient(option)
+	require.NoError(r.tb, err)
+	r.tb.Cleanup(client.Close)
+	return client
+}
+
+// events is the log of the pool.
+func (r *rig) events() []event.Event {
+	r.tb.Helper()
+	redis := r.client()
+	entries, err := redis.Do(r.tb.Context(), redis.B().Xrange().Key(event.Key("default")).Start("-").End("+").Build()).AsXRange()
+	require.NoError(r.tb, err)
+	all := make([]event.Event, len(entries))
+	for i, entry := range entries {
+		all[i], err = event.Parse(entry.ID, entry.FieldValues)
+		require.NoError(r.tb, err)
+	}
+	return all
 }
 
 func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }

@@ -1,9 +1,13 @@
 package load_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/playwright-distributed/playwright-distributed/streams/event"
 	"github.com/playwright-distributed/playwright-distributed/tests/integration/load/ws"
 )
 
@@ -97,4 +101,92 @@ func TestGateTools(t *testing.T) {
 		t.Error("the gate let a connection in that names no session")
 		_ = c.Close()
 	}
+}
+
+// TestStorm has sessions come and go in crowds, of one worker and of more.
+func TestStorm(t *testing.T) {
+	const sessions = 300
+	for _, workers := range []int{1, 20} {
+		r := newRig(t)
+		port := r.standIn(workers, 20/workers) // fewer slots than clients at once
+		before := r.account(t)
+		for _, to := range []target{r.proxy(), r.haproxy(loopback(port))} {
+			for name, figure := range storm(t, to, sessions) {
+				if strings.HasPrefix(name, "CPU") {
+					continue // which may be less than the kernel's clock sees
+				}
+				require.Positive(t, figure, "%s: %s", to.name, name)
+			}
+		}
+		used := r.account(t)
+		require.Contains(t, used, "Redis")
+		for name, cpu := range before {
+			require.GreaterOrEqual(t, used[name], cpu, name)
+		}
+		// Only those of the proxy are the pool's.
+		require.Equal(t, sessions, r.count(event.SessionStarted))
+		require.Equal(t, sessions, r.count(event.SessionEnded))
+		require.Zero(t, r.count(event.SessionRejected))
+	}
+}
+
+// count is how many events of a kind the log has.
+func (r *rig) count(kind event.Type) (n int) {
+	r.tb.Helper()
+	for _, e := range r.events() {
+		if e.Type == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// TestIdle measures what a few sessions take that say nothing.
+func TestIdle(t *testing.T) {
+	const few, many = 100, 200
+	r := newRig(t)
+	r.standIn(1, many)
+	got := idle(t, r.proxy(), few, many, time.Second)
+	for _, name := range []string{memoryAt(few), memoryAt(many), cpuAt(many)} {
+		require.Contains(t, got, name) // of so few it may be less than what the process gives back meanwhile
+	}
+	require.Equal(t, many, r.count(event.SessionStarted))
+}
+
+// TestWays measures each way to a real browser, and what the parts of the pool say of it.
+func TestWays(t *testing.T) {
+	w := newWays(t)
+	w.addPlain()
+	redis := w.client()
+	w.connects(t, 1)
+	before := w.spent(t, redis)
+	times, pages := w.connects(t, 2), w.pages(t, 1)
+	spent := w.spent(t, redis)
+	for _, way := range w.all {
+		require.Positive(t, times[way.name], way.name)
+		for _, part := range []string{"connect", "firstPage", "whole"} {
+			require.Positive(t, pages[way.name][part], "%s: %s", way.name, part)
+		}
+	}
+	for _, part := range parts {
+		require.Positive(t, spent[part].since(before[part]), part)
+	}
+	require.Positive(t, pingTime(t, redis))
+}
+
+// TestSteady has twice as many clients as slots, and nobody is refused.
+func TestSteady(t *testing.T) {
+	const sessions, turns = 4 * slots, 1
+	r := newRig(t)
+	sides := r.steady(t, sessions, turns)
+	require.Len(t, sides, 2)
+	for _, s := range sides {
+		require.Empty(t, s.Failed)
+		require.Len(t, s.Turns, turns)
+		require.Positive(t, s.figures(sessions)["sessions/s"])
+	}
+	require.Equal(t, sessions*len(sides)*(turns+1), r.count(event.SessionStarted)) // the first turn warms up
+	waited, found := r.handedOver(t)
+	require.Positive(t, waited)
+	require.Positive(t, found)
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/playwright-distributed/playwright-distributed/streams/event"
@@ -41,14 +40,8 @@ type turn struct {
 // the interval tells how much was seen. How long a slot is empty the log tells.
 func benchSteady(t *testing.T) {
 	r := newRig(t)
-	r.realWorker(findChromium(t))
-	proxy := r.proxy()
 	sessions := int(sessionsPerSecond * roundTime(t).Seconds())
-	var sides []side
-	node(t, map[string]any{
-		"what": "steady", "endpoint": "ws://" + proxy.address, "sides": []int{2 * slots, slots},
-		"sessions": sessions, "turns": turnsPerRound * rounds(t),
-	}, &sides)
+	sides := r.steady(t, sessions, turnsPerRound*rounds(t))
 	var names []target
 	var all []figures
 	for _, s := range sides {
@@ -66,6 +59,18 @@ func benchSteady(t *testing.T) {
 		low, high, len(sides[0].Turns), sessions)
 	waited, found := r.handedOver(t)
 	fmt.Printf("A slot that somebody waited for served again after %.1f ms, a free one after %.1f ms (medians).\n\n", waited, found)
+}
+
+// steady has twice as many clients as slots, and as many, take so many turns of so
+// many sessions.
+func (r *rig) steady(tb testing.TB, sessions, turns int) (sides []side) {
+	tb.Helper()
+	r.realWorker(findChromium(tb))
+	node(tb, map[string]any{
+		"what": "steady", "endpoint": "ws://" + r.proxy().address, "sides": []int{2 * slots, slots},
+		"sessions": sessions, "turns": turns,
+	}, &sides)
+	return sides
 }
 
 // figures has medians of the turns, and sums where a turn is too short.
@@ -93,18 +98,11 @@ func seconds(turns []turn) []float64 {
 // was free to the start, in milliseconds.
 func (r *rig) handedOver(tb testing.TB) (waited, found float64) {
 	tb.Helper()
-	redis, err := rueidis.NewClient(rueidis.MustParseURL(r.redis))
-	require.NoError(tb, err)
-	defer redis.Close()
-	entries, err := redis.Do(tb.Context(), redis.B().Xrange().Key(event.Key("default")).Start("-").End("+").Build()).AsXRange()
-	require.NoError(tb, err)
 	var afterEnd, afterAssignment []float64
 	queued := map[string]bool{}
 	var ended time.Time // the last session, when its slot became free
 	empty := map[string]time.Time{}
-	for _, entry := range entries {
-		e, err := event.Parse(entry.ID, entry.FieldValues)
-		require.NoError(tb, err)
+	for _, e := range r.events() {
 		switch e.Type {
 		case event.SessionQueued:
 			queued[e.Session.ID] = true
