@@ -190,3 +190,13 @@ func (r *Relay) Roomless() int {
 	defer r.rooms.mu.Unlock()
 	return len(r.rooms.waiting)
 }
+
+// Paces is the congestion control of a side's connection.
+func (s *Session) Paces(side int) (string, error) {
+	return unix.GetsockoptString(s.legs[side].fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+}
+
+// Pace sets the congestion control of a side's connection.
+func (s *Session) Pace(side int, name string) error {
+	return unix.SetsockoptString(s.legs[side].fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/playwright-distributed/playwright-distributed/shared/samehost"
 	"github.com/playwright-distributed/playwright-distributed/shared/wsframe"
 )
 
@@ -46,6 +47,7 @@ type dir struct {
 	long     bool     // the frame before was long
 	corked   bool     // the kernel keeps the end of what was written until more follows
 	unpiped  bool     // the kernel would not move bytes by itself
+	unpaced  bool     // dst was seen to
 }
 
 // run pumps until there is nothing to do, or leaves word for who pumps already.
@@ -279,6 +281,7 @@ func (d *dir) flush() bool {
 
 // park waits for room at dst.
 func (d *dir) park() {
+	d.unpace()
 	d.parked = true
 	d.blocked.Store(true)
 	d.session.relay.stuck.add(d)
@@ -286,6 +289,15 @@ func (d *dir) park() {
 		return // who waits already has not looked yet
 	}
 	d.session.relay.rooms.wait(d)
+}
+
+// unpace is for a dst that gets much: the kernel does not send it in portions when it
+// is on this machine.
+func (d *dir) unpace() {
+	if !d.unpaced {
+		d.unpaced = true
+		samehost.Unpace(d.dst.fd)
+	}
 }
 
 // roomy runs when who waited for room at dst has found some, or that there will be none.

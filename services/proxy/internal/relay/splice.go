@@ -133,6 +133,7 @@ func (d *dir) pipes() bool {
 	if ahead < longFrame || d.unpiped || d.discard {
 		return false
 	}
+	d.unpace()
 	d.pipe = d.session.relay.pipes.get()
 	return d.pipe != nil
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/playwright-distributed/playwright-distributed/shared/samehost"
 )
 
 // bufferSize is the most that one read takes. With it a megabyte is sixteen
@@ -42,11 +44,12 @@ type socket struct {
 		try func(fd uintptr) bool
 	}
 	out struct {
-		rest  []byte
-		moved bool // this try wrote something
-		wait  bool // this try may wait
-		err   error
-		try   func(fd uintptr) bool
+		rest    []byte
+		moved   bool // this try wrote something
+		wait    bool // this try may wait
+		unpaced bool // who gets much was seen to
+		err     error
+		try     func(fd uintptr) bool
 	}
 }
 
@@ -143,6 +146,10 @@ func (s *socket) send(p []byte, stall time.Duration) error {
 // tryWrite returns false to wait until the connection is writable.
 func (s *socket) tryWrite(fd uintptr) bool {
 	o := &s.out
+	if len(o.rest) == bufferSize && !o.unpaced {
+		o.unpaced = true
+		samehost.Unpace(int(fd))
+	}
 	for len(o.rest) > 0 {
 		n, err := sendNow(fd, o.rest)
 		switch {
