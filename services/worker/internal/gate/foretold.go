@@ -16,16 +16,17 @@ type foretold struct {
 	bytes uint64 // of answers that the client has got
 	said  uint64 // messages of them
 
-	until   time.Time // when what has not been asked for is too old
-	outcome string    // used or unused; empty where nothing was prepared
+	until   time.Time     // when what has not been asked for is too old
+	dismiss time.Duration // dismissTime but in tests
+	outcome string        // used or unused; empty where nothing was prepared
 }
 
 // expect has the relay answer what the client is expected to call, once it does.
-func (r *relay) expect(calls []*advance, hiding *veil, until time.Time) {
+func (r *relay) expect(calls []*advance, hiding *veil, until time.Time, dismiss time.Duration) {
 	if len(calls) == 0 {
 		return
 	}
-	r.foretold.calls, r.foretold.until = calls, until
+	r.foretold.calls, r.foretold.until, r.foretold.dismiss = calls, until, dismiss
 	r.veil = hiding
 }
 
@@ -104,7 +105,7 @@ func (r *relay) dismiss() error {
 	if a.step != openPage {
 		return nil
 	}
-	timer := time.NewTimer(dismissTime)
+	timer := time.NewTimer(r.foretold.dismiss)
 	defer timer.Stop()
 	select {
 	case <-closed:

@@ -490,6 +490,23 @@ func TestASessionEndsWhileAPageIsClosed(t *testing.T) {
 	}
 }
 
+// Nor for longer than a while: then the client goes on, and hears nothing of the page that is still there.
+func TestAClientGoesOnBesideAPageThatIsNotClosed(t *testing.T) {
+	r, server := preparedRig(t)
+	r.set(func() { r.spare.dismiss = 20 * time.Millisecond })
+	_, page := prepared()
+	client := r.introduced("c")
+	client.send(newContext("2"))
+	client.take(contextAnswer("2"))
+	client.send(goesUp)
+	server.take(string(closing(page)) + goesUp)
+	server.send(said(pageGUID, "loadstate") + goesDown)
+	client.take(goesDown)
+	server.send(said(pageGUID, "close") + textFrame(`{"id":"gate"}`, false) + goesDown)
+	client.take(goesDown)
+	require.Equal(t, 1, r.prepared(unused))
+}
+
 func TestAPreparedPageDoesNotWaitForEver(t *testing.T) {
 	r, server := preparedRig(t)
 	g := func() *greeted {

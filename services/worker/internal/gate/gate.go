@@ -103,7 +103,7 @@ type Gate struct {
 func New(o Options, b Browser, p Pool) *Gate {
 	g := &Gate{
 		o: o, browser: b, pool: p, slots: make(chan struct{}, o.Slots), open: map[net.Conn]struct{}{},
-		spare: spare{rules: o.Guard, metrics: o.Metrics, wanted: o.Wanted, after: prepareAfter, keep: keepPrepared, patience: answerTime, credit: firstCredit}, doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience, helloTime: helloTime, endTime: endTime,
+		spare: spare{rules: o.Guard, metrics: o.Metrics, wanted: o.Wanted, after: prepareAfter, keep: keepPrepared, patience: answerTime, dismiss: dismissTime, credit: firstCredit}, doubt: doubt{lasts: doubtTime}, leastSilence: leastSilence, full: fullPatience, helloTime: helloTime, endTime: endTime,
 	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	return g

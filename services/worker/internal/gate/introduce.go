@@ -34,7 +34,7 @@ func (g *Gate) introduce(r *relay, s *served) {
 	}
 	i := &introduction{gate: g, relay: r, server: s, heard: make(chan struct{})}
 	r.up.begin, r.down.begin = i.hear, i.answer
-	r.expect(s.ready, s.veil, s.prepared.Add(g.spare.keep))
+	r.expect(s.ready, s.veil, s.prepared.Add(g.spare.keep), g.spare.dismiss)
 }
 
 // hear is the client's direction; false means that this has ended.

@@ -27,8 +27,8 @@ type spare struct {
 	wanted  func() bool   // whether another session may come
 	after   time.Duration // prepareAfter but in tests
 	keep    time.Duration // keepPrepared but in tests
-	// patience is answerTime but in tests.
-	patience time.Duration
+	// patience is answerTime, dismiss dismissTime but in tests.
+	patience, dismiss time.Duration
 
 	mu         sync.Mutex
 	conn       net.Conn
