@@ -16,6 +16,9 @@ func (s *Session) Blocked() bool { return s.dirs[0].blocked.Load() && s.dirs[1].
 // reader.
 func (s *Session) BlockedFrom(from int) bool { return s.dirs[from].blocked.Load() }
 
+// AtRest tells whether nobody pumps what a side sends.
+func (s *Session) AtRest(from int) bool { return s.dirs[from].state.Load() == idle }
+
 // QueuedFor is how many bytes are in the kernel on their way to the reader of
 // what a side sends.
 func (s *Session) QueuedFor(from int) int64 { return s.legs[1-from].queued() }

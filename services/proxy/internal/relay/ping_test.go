@@ -26,7 +26,8 @@ func TestI8PingWhileBytesWait(t *testing.T) {
 			messages++
 			require.Eventually(t, func() bool {
 				n := s.Counts()
-				return [...]uint64{n.BytesUp, n.BytesDown}[from] == uint64(messages*len(message))
+				// Whether there is room for it shows when it has been counted.
+				return [...]uint64{n.BytesUp, n.BytesDown}[from] == uint64(messages*len(message)) && s.AtRest(from)
 			}, patience, time.Millisecond/10, "all of it is read")
 		}
 		s.PingUnblocked(from)
