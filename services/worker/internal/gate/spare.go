@@ -98,10 +98,10 @@ func (s *spare) discard(g *greeted) {
 
 // waste closes a connection which a session does not come to use.
 func (s *spare) waste(g *served) {
-	_ = g.Close()
 	if len(g.ready) > 0 {
 		s.metrics.prepared.WithLabelValues(unused).Inc()
 	}
+	_ = g.Close() // last: who sees it end finds it counted
 }
 
 // take returns a connection on which nothing was said, or one that has the
