@@ -49,8 +49,8 @@ install: ## install what running a pool needs and this machine lacks
 	@deploy/local/install.sh
 
 .PHONY: install-test
-install-test: ## the same for the tests: also a C compiler and the stock Node and Python clients
-	@deploy/local/install.sh redis node playwright browser cc clients-node clients-python
+install-test: ## the same for the tests: also a C compiler, the stock Node and Python clients, and HAProxy
+	@deploy/local/install.sh redis node playwright browser cc clients-node clients-python haproxy
 
 .PHONY: test
 test: install-test build ## run all tests, with real browsers, Redis and clients, under the race detector
@@ -58,7 +58,7 @@ test: install-test build ## run all tests, with real browsers, Redis and clients
 
 .PHONY: test-short
 test-short: ## run the tests that need no browser and little time
-	@deploy/local/install.sh redis node playwright clients-node
+	@deploy/local/install.sh redis node playwright clients-node haproxy
 	@$(call each,go test -short -count=1 -timeout 5m ./...)
 
 .PHONY: test-compose

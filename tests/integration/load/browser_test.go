@@ -114,6 +114,7 @@ func (w *ways) endpoints() map[string]string {
 // realWorker starts a pwdist-worker with a real browser and waits for it.
 func (r *rig) realWorker(chromium string, more ...string) target {
 	r.tb.Helper()
+	harness.NeedBrowser(r.tb)
 	listen, admin := loopback(harness.Port(r.tb)), loopback(harness.Port(r.tb))
 	p := r.start(harness.Command{
 		Name: "worker", Path: harness.Binary(r.tb, "pwdist-worker"),
