@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestPaceOfMuch has a proxy on this machine sent more than fits one buffer, which BBR
+// TestPaceOfMuch has a proxy on this machine sent as much as fills a buffer, which BBR
 // is to have no part in; less is not worth a look.
 func TestPaceOfMuch(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

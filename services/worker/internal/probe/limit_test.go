@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ func spinsOnOneCPU(t *testing.T) (pid int) {
 		}
 	}
 	spin := exec.Command("sh", "-c", "while :; do :; done")
+	spin.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, spin.Start())
 	t.Cleanup(func() {
 		_ = spin.Process.Kill()
